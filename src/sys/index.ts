@@ -1,0 +1,54 @@
+/**
+ * Linux from TypeScript: descriptors, mapped memory, sockets that carry descriptors, io_uring,
+ * epoll, and the reactor built on them. The only unsafe code of vhostkit.
+ */
+export { Fallocate, Open, ReadWriteFlag } from './constants.ts';
+export { Errno, errnoMessage, errnoName, IO_ERROR, SystemError } from './errors.ts';
+export { createEventFd, drainEvent, signalEvent, takeEventCount } from './eventfd.ts';
+export { exitNow } from './exit-now.ts';
+export { closeAll, Fd } from './fd.ts';
+export { openFile, readAt, writeAt } from './file.ts';
+export { type FileIo, type FileIoHandler, PENDING, SyncFileIo } from './file-io.ts';
+export {
+  type BlockDeviceGeometry,
+  blockDeviceGeometry,
+  blockDeviceRange,
+  type DirectIoAlignment,
+  directIoAlignment,
+  isMemoryBacked,
+  supportsNoWait,
+} from './file-probe.ts';
+export { type CompletionSink, IoUring, type IoUringOptions } from './io-uring/io-uring.ts';
+export { IovecTable, SEGMENTS_PER_SLOT } from './iovec-table.ts';
+export { type Logger, prefixedLogger, silentLogger } from './logger.ts';
+export { MAX_VIEW_BYTES, Mapping, type MappingHandle } from './mapping.ts';
+export { createMemfd } from './memfd.ts';
+export { isByteLockedByOthers, lockByteShared, unlockByte } from './ofd-lock.ts';
+export { unsupportedPlatform } from './platform.ts';
+export { AttachedHome } from './reactor/attached-home.ts';
+export { BlockingHome } from './reactor/blocking-home.ts';
+export {
+  type CreatedReactor,
+  createReactor,
+  ENGINE_CHOICES,
+  type EngineChoice,
+  engineFromEnvironment,
+  type HomeKind,
+} from './reactor/create-reactor.ts';
+export type { EngineName, ReadinessHandler, Watch } from './reactor/engine.ts';
+export { type PollSource, Reactor } from './reactor/reactor.ts';
+export type { Timer } from './reactor/timers.ts';
+export { SharedMutex } from './shared-mutex.ts';
+export {
+  acceptUnix,
+  connectUnix,
+  createSocketPair,
+  listenUnix,
+  MAX_MESSAGE_FDS,
+  MAX_SOCKET_PATH_BYTES,
+  type Received,
+  receiveMessage,
+  sendMessage,
+  setNonBlocking,
+  socketKind,
+} from './unix-socket.ts';

@@ -1,0 +1,57 @@
+/**
+ * What a reactor needs from the kernel: readiness of descriptors and file I/O. Two implementations,
+ * io_uring and epoll, behave alike as far as this page says.
+ */
+import type { FileIo, FileIoHandler } from '../file-io.ts';
+import type { IovecTable } from '../iovec-table.ts';
+
+/** Names of the engines, as `VHOSTKIT_ENGINE` and `--engine` take them. */
+export type EngineName = 'io_uring' | 'epoll';
+
+/** Told when a watched descriptor has become readable. Must not throw. */
+export interface ReadinessHandler {
+  /**
+   * Readiness is edge-triggered: called at least once after each event (data, a connection, an
+   * eventfd write, a hang-up), perhaps once for several, perhaps once too often. The handler reads
+   * until EAGAIN; an eventfd need not be read at all.
+   */
+  onReadable(): void;
+}
+
+/** A descriptor being watched. */
+export interface Watch {
+  /**
+   * Stop. The handler is not called again, even for an event that has already happened. Close the
+   * watch before the descriptor.
+   */
+  close(): void;
+}
+
+/** See the module's comment. Used by one thread. */
+export interface Engine extends Disposable {
+  readonly name: EngineName;
+  /** Watch a descriptor; an event that is already there counts. */
+  watch(fd: number, handler: ReadinessHandler): Watch;
+  /** I/O on a file with the lists of `table`; the handler is called from `poll`. */
+  fileIo(fd: number, table: IovecTable, handler: FileIoHandler): FileIo;
+  /** Call the handlers of what has happened, in the kernel's order. True if anything had. */
+  poll(): boolean;
+  /** Start the file I/O asked for since the last `flush` or `wait`. */
+  flush(): void;
+  /** `flush`, then sleep until `poll` has something to do, or the time is up, or for no reason. */
+  wait(timeoutMs: number): void;
+  /** How the thread that owns the engine can be told by Node's event loop that `poll` has work. */
+  createNotifier(onReady: () => void): Notifier;
+}
+
+/** Tells Node's event loop that an engine has work: the attached home's alarm clock. */
+export interface Notifier {
+  /**
+   * Call `onReady` once when the engine has work. Returns false, and does not arm, if it has some
+   * already.
+   */
+  arm(): boolean;
+  /** Whether a waiting notifier keeps the process alive; it does at first. */
+  setReferenced(referenced: boolean): void;
+  close(): void;
+}
