@@ -1,0 +1,125 @@
+/**
+ * The device's side of a split virtqueue: takes heads from the available ring, puts them on the
+ * used ring, and decides about notifications.
+ *
+ * The rings are shared with a driver that may write anything at any time. Each index is read once
+ * and checked; nothing that was read is read again. Ordering: `idx` is loaded with an atomic
+ * operation before the entries it covers are read, and stored with one after those it covers are
+ * written; where a flag decides whether to notify, a store-load barrier lies between (2.7.13): the
+ * atomic operations of JavaScript are sequentially consistent, so they are all three.
+ */
+import { AVAIL_NO_INTERRUPT, needsEvent, USED_NO_NOTIFY } from './layout.ts';
+
+/** Index of `flags` and `idx`, in 16-bit words, in both rings. */
+const FLAGS = 0;
+const IDX = 1;
+/** Index of the first entry: in 16-bit words in the available ring, in 32-bit ones in the used. */
+const AVAIL_RING = 2;
+const USED_RING = 1;
+
+/** Where a ring's three parts are mapped, exactly as long as `ringBytes` says. */
+export interface SplitRingMemory {
+  readonly size: number;
+  readonly descriptors: ArrayBuffer;
+  readonly available: ArrayBuffer;
+  readonly used: ArrayBuffer;
+}
+
+/** See the module's comment. */
+export class SplitRing {
+  readonly size: number;
+  /** The descriptor table: untrusted, see `DescriptorChain`. */
+  readonly descriptors: DataView;
+  readonly #available: Uint16Array;
+  readonly #used16: Uint16Array;
+  readonly #used32: Uint32Array;
+  readonly #mask: number;
+  readonly #eventIdx: boolean;
+  readonly #usedEventAt: number;
+  readonly #availEventAt: number;
+  #lastAvailIdx: number;
+  #usedIdx: number;
+  #publishedIdx: number;
+  #kicksWanted = true;
+
+  /**
+   * @param eventIdx - VIRTIO_F_EVENT_IDX was negotiated.
+   * @param lastAvailIdx - first available entry not yet taken (SET_VRING_BASE). The used index
+   * goes on from where the used ring in memory stands.
+   */
+  constructor(memory: SplitRingMemory, eventIdx: boolean, lastAvailIdx: number) {
+    this.size = memory.size;
+    this.descriptors = new DataView(memory.descriptors);
+    this.#available = new Uint16Array(memory.available);
+    this.#used16 = new Uint16Array(memory.used);
+    this.#used32 = new Uint32Array(memory.used, 0, USED_RING + memory.size * 2);
+    this.#mask = memory.size - 1;
+    this.#eventIdx = eventIdx;
+    this.#usedEventAt = AVAIL_RING + memory.size;
+    this.#availEventAt = AVAIL_RING + memory.size * 4;
+    this.#lastAvailIdx = lastAvailIdx;
+    this.#usedIdx = this.#used16[IDX];
+    this.#publishedIdx = this.#usedIdx;
+  }
+
+  /** First available entry not yet taken: the answer to GET_VRING_BASE. */
+  get lastAvailIdx(): number {
+    return this.#lastAvailIdx;
+  }
+
+  /** How many heads can be taken; -1 if the driver's index is impossible. */
+  availableCount(): number {
+    const count = (Atomics.load(this.#available, IDX) - this.#lastAvailIdx) & 0xffff;
+    return count > this.size ? -1 : count;
+  }
+
+  /** Take the next head. The number is the driver's: check it. Only while `availableCount` says. */
+  takeHead(): number {
+    const head = this.#available[AVAIL_RING + (this.#lastAvailIdx & this.#mask)];
+    this.#lastAvailIdx = (this.#lastAvailIdx + 1) & 0xffff;
+    return head;
+  }
+
+  /** Put a head on the used ring; the driver sees it after `publish`. */
+  pushUsed(head: number, writtenBytes: number): void {
+    const at = USED_RING + (this.#usedIdx & this.#mask) * 2;
+    this.#used32[at] = head;
+    this.#used32[at + 1] = writtenBytes;
+    this.#usedIdx = (this.#usedIdx + 1) & 0xffff;
+  }
+
+  /** How many used entries wait for `publish`. */
+  get unpublished(): number {
+    return (this.#usedIdx - this.#publishedIdx) & 0xffff;
+  }
+
+  /** Show the driver all used entries. True if it wants to be called for them. */
+  publish(): boolean {
+    const before = this.#publishedIdx;
+    const now = this.#usedIdx;
+    this.#publishedIdx = now;
+    Atomics.store(this.#used16, IDX, now);
+    if (!this.#eventIdx) {
+      return (Atomics.load(this.#available, FLAGS) & AVAIL_NO_INTERRUPT) === 0;
+    }
+    return needsEvent(Atomics.load(this.#available, this.#usedEventAt), now, before);
+  }
+
+  /**
+   * The device is about to look for new entries by itself: kicks are a waste. With EVENT_IDX there
+   * is nothing to do: the event index stays behind, and the driver kicks only as it passes it.
+   */
+  suppressKicks(): void {
+    if (!this.#kicksWanted) return;
+    this.#kicksWanted = false;
+    if (!this.#eventIdx) this.#used16[FLAGS] = USED_NO_NOTIFY;
+  }
+
+  /** Ask for a kick at the next entry. False if there are entries already. */
+  requestKicks(): boolean {
+    this.#kicksWanted = true;
+    if (this.#eventIdx) Atomics.store(this.#used16, this.#availEventAt, this.#lastAvailIdx);
+    else Atomics.store(this.#used16, FLAGS, 0);
+    return Atomics.load(this.#available, IDX) === this.#lastAvailIdx;
+  }
+}
