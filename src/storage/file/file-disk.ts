@@ -1,0 +1,78 @@
+/**
+ * A disk in a regular file or on a block device, open: how each of its requests reaches the file.
+ */
+import { type FileIoHandler, type Reactor, SharedMutex, SyncFileIo } from '../../sys/index.ts';
+import type { Disk, DiskChannel, DiskInfo, DiskRequestHandler } from '../disk.ts';
+import type { DiskRequests } from '../disk-requests.ts';
+import { FileChannel, type FilePaths } from './file-channel.ts';
+import { UnalignedIo } from './unaligned-io.ts';
+import { ZeroPages } from './zero-pages.ts';
+
+/** Who does a transfer: the reactor's engine, or the reactor's thread by a plain system call. */
+export type TransferBy = 'engine' | 'thread';
+
+/** A file disk for another thread: plain data, and a descriptor that stays the first thread's. */
+export interface FileDiskHandle {
+  readonly kind: 'file';
+  readonly info: DiskInfo;
+  readonly description: string;
+  readonly fd: number;
+  readonly isBlockDevice: boolean;
+  readonly readsBy: TransferBy;
+  readonly writesBy: TransferBy;
+  /** Alignments of direct I/O; absent for buffered I/O. */
+  readonly direct?: { readonly memoryBytes: number; readonly offsetBytes: number };
+  /** Guards read-modify-write of blocks, see `UnalignedIo`. */
+  readonly mutex: SharedArrayBuffer;
+}
+
+/** See the module's comment. */
+export class FileDisk implements Disk {
+  readonly info: DiskInfo;
+  readonly description: string;
+  readonly #handle: FileDiskHandle;
+  readonly #onClose: () => void;
+  readonly #zeroPages = new ZeroPages();
+  readonly #unaligned: UnalignedIo | undefined;
+
+  /** @param onClose - closes the descriptor where it is owned; nothing where it is borrowed. */
+  constructor(handle: FileDiskHandle, onClose: () => void = () => {}) {
+    this.#handle = handle;
+    this.#onClose = onClose;
+    this.info = handle.info;
+    this.description = handle.description;
+    if (handle.direct !== undefined) {
+      const { memoryBytes, offsetBytes } = handle.direct;
+      const mutex = new SharedMutex(handle.mutex);
+      this.#unaligned = new UnalignedIo(handle.fd, memoryBytes, offsetBytes, mutex);
+    }
+  }
+
+  openChannel(reactor: Reactor, requests: DiskRequests, handler: DiskRequestHandler): DiskChannel {
+    const openPaths = (ioHandler: FileIoHandler): FilePaths => {
+      const { fd, isBlockDevice, readsBy, writesBy } = this.#handle;
+      const engine = reactor.fileIo(fd, requests.iovecs, ioHandler);
+      const thread = new SyncFileIo(fd, requests.iovecs);
+      return {
+        fd,
+        isBlockDevice,
+        reads: readsBy === 'engine' ? engine : thread,
+        writes: writesBy === 'engine' ? engine : thread,
+        control: engine,
+        unaligned: this.#unaligned,
+        zeroPages: this.#zeroPages,
+      };
+    };
+    return new FileChannel(requests, handler, openPaths);
+  }
+
+  share(): FileDiskHandle {
+    return this.#handle;
+  }
+
+  close(): void {
+    this.#zeroPages.close();
+    this.#unaligned?.close();
+    this.#onClose();
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * Direct I/O for requests that do not meet its alignment, by way of an aligned buffer.
+ *
+ * Guests keep to the block size that the disk announces, with exceptions: firmware and some
+ * drivers use 512-byte sectors whatever it says, and applications may pass odd addresses. Such
+ * requests are rare; they are done one after the other, in the calling thread. A write that covers
+ * a block only in part has to read it first; of such writes only one is under way in the whole
+ * process, or two could each write back what the other had changed.
+ */
+import { IO_ERROR, Mapping, readAt, type SharedMutex, writeAt } from '../../sys/index.ts';
+import type { DiskRequests } from '../disk-requests.ts';
+
+/** Bytes of the aligned buffer: how much of a request is done at a time. */
+const BUFFER_BYTES = 1024 * 1024;
+
+/** See the module's comment. */
+export class UnalignedIo {
+  readonly #fd: number;
+  readonly #memoryMask: number;
+  readonly #offsetBytes: number;
+  readonly #mutex: SharedMutex;
+  #mapping: Mapping | undefined;
+  #view: Uint8Array | undefined;
+
+  /** @param fd - open for direct I/O, with the given alignments (powers of two). */
+  constructor(fd: number, memoryBytes: number, offsetBytes: number, mutex: SharedMutex) {
+    this.#fd = fd;
+    this.#memoryMask = memoryBytes - 1;
+    this.#offsetBytes = offsetBytes;
+    this.#mutex = mutex;
+  }
+
+  /** Whether the transfer in a slot can go to the file as it is. Allocates nothing. */
+  isAligned(requests: DiskRequests, slot: number): boolean {
+    const offsetMask = this.#offsetBytes - 1;
+    if ((requests.offsetLow[slot] & offsetMask) !== 0) return false;
+    const words = requests.iovecs.words;
+    let at = requests.iovecs.firstWord(slot);
+    for (let left = requests.iovecs.remaining(slot); left > 0; left--) {
+      if ((words[at] & this.#memoryMask) !== 0 || (words[at + 2] & offsetMask) !== 0) return false;
+      at += 4;
+    }
+    return true;
+  }
+
+  /** Read into the slot's memory. Returns 0 or a negative errno. */
+  read(requests: DiskRequests, slot: number): number {
+    return this.#inPieces(requests, slot, (start, bytes, skip, used) => {
+      const result = readAt(this.#fd, this.#address, bytes, start);
+      if (result < 0) return result;
+      // Past the end of file there are zeros.
+      this.#bytes.fill(0, result, Math.max(result, skip + used));
+      requests.iovecs.scatter(slot, this.#address + skip, used);
+      return 0;
+    });
+  }
+
+  /** Write from the slot's memory. Returns 0 or a negative errno. */
+  write(requests: DiskRequests, slot: number): number {
+    return this.#inPieces(requests, slot, (start, bytes, skip, used) => {
+      if (used === bytes) return this.#writePiece(requests, slot, start, bytes, skip, used);
+      return this.#mutex.run(() => {
+        const result = readAt(this.#fd, this.#address, bytes, start);
+        if (result < 0) return result;
+        this.#bytes.fill(0, result, bytes);
+        return this.#writePiece(requests, slot, start, bytes, skip, used);
+      });
+    });
+  }
+
+  #writePiece(
+    requests: DiskRequests,
+    slot: number,
+    start: number,
+    bytes: number,
+    skip: number,
+    used: number,
+  ): number {
+    requests.iovecs.gather(slot, this.#address + skip, used);
+    const result = writeAt(this.#fd, this.#address, bytes, start);
+    if (result < 0) return result;
+    return result === bytes ? 0 : IO_ERROR;
+  }
+
+  /**
+   * Do a slot's transfer in pieces that fit the buffer. `piece` gets the aligned range of the file
+   * and which part of it the request is about.
+   */
+  #inPieces(
+    requests: DiskRequests,
+    slot: number,
+    piece: (start: number, bytes: number, skip: number, used: number) => number,
+  ): number {
+    const block = this.#offsetBytes;
+    let offset = requests.offsetBytes(slot);
+    const end = offset + requests.lengthBytes[slot];
+    while (offset < end) {
+      const start = Math.floor(offset / block) * block;
+      const pieceEnd = Math.min(end, start + BUFFER_BYTES);
+      const bytes = Math.ceil((pieceEnd - start) / block) * block;
+      const result = piece(start, bytes, offset - start, pieceEnd - offset);
+      if (result < 0) return result;
+      offset = pieceEnd;
+    }
+    return 0;
+  }
+
+  /** The buffer comes into being with the first request that needs it. */
+  get #buffer(): Mapping {
+    this.#mapping ??= Mapping.anonymous(BUFFER_BYTES);
+    return this.#mapping;
+  }
+
+  get #address(): number {
+    return this.#buffer.address;
+  }
+
+  get #bytes(): Uint8Array {
+    this.#view ??= new Uint8Array(this.#buffer.view(0, BUFFER_BYTES));
+    return this.#view;
+  }
+
+  close(): void {
+    this.#mapping?.close();
+  }
+}

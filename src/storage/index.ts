@@ -1,0 +1,8 @@
+/** Disks: what they are, and those that come with vhostkit. */
+export { adoptDisk } from './adopt-disk.ts';
+export type { Disk, DiskChannel, DiskHandle, DiskInfo, DiskRequestHandler } from './disk.ts';
+export { DiskFlag, DiskOperation, DiskRequests } from './disk-requests.ts';
+export { StorageError, type StorageErrorCode } from './errors.ts';
+export { CACHE_MODES, type CacheMode, openFileDisk } from './file/open-file-disk.ts';
+export { NullDisk } from './null-disk.ts';
+export { type DiskSpecification, openDisk, parseDiskOption, parseSize } from './open-disk.ts';
