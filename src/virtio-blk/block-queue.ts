@@ -1,0 +1,330 @@
+/**
+ * The data path of a block device: one run of one virtqueue, from its start to its stop, on one
+ * reactor.
+ *
+ * In each turn `poll` takes what the driver has made available, hands it to the disk, and puts what
+ * is finished on the used ring: one index store and at most one call for the whole batch. Requests
+ * that the disk does not finish at once come back through `onDiskDone`, earlier in the same turn.
+ * Nothing here allocates, throws or awaits.
+ *
+ *     running <--pause, resume--> paused
+ *        |                          |
+ *        | ring makes no sense      | drain
+ *        v                          v
+ *      broken ----- drain -----> draining ----- all requests answered -----> drained
+ */
+import { strict as assert } from 'node:assert';
+import type { GuestMemory } from '../memory/index.ts';
+import {
+  type DiskChannel,
+  DiskFlag,
+  DiskOperation,
+  type DiskRequestHandler,
+} from '../storage/index.ts';
+import { PENDING, type PollSource, signalEvent } from '../sys/index.ts';
+import {
+  CHAIN_FAULT_TEXT,
+  ChainFault,
+  DescriptorChain,
+  RingFeature,
+  type SplitRing,
+} from '../virtqueue/index.ts';
+import type { BlockRequests } from './block-requests.ts';
+import { Limit, RequestType, SECTOR_BYTES, Status } from './constants.ts';
+import { Counter } from './counters.ts';
+import type { DeviceState } from './device-state.ts';
+import { type CachePolicy, cachePolicy, hasFeature } from './features.ts';
+import { RequestParser, type RequestRules, START_DISK, UNANSWERABLE } from './request-parser.ts';
+
+/** Requests taken in one turn before completions and other queues get theirs. */
+const BATCH_REQUESTS = 256;
+/** Used entries after which the driver is shown what is done, though the batch goes on. */
+const PUBLISH_EVERY = 16;
+/** How often a ring without kicks is looked at when nothing else happens, in milliseconds. */
+const POLLED_RING_INTERVAL_MS = 0.1;
+/** No event descriptor. */
+export const NO_FD = -1;
+
+/** What a run of a queue works with; all outlive it. */
+export interface BlockQueueOptions {
+  readonly ring: SplitRing;
+  readonly memory: GuestMemory;
+  readonly requests: BlockRequests;
+  readonly rules: RequestRules;
+  readonly state: DeviceState;
+  readonly counters: Float64Array;
+  /** The driver sends no kicks: the ring has to be looked at. */
+  readonly isPolled: boolean;
+  readonly openChannel: (handler: DiskRequestHandler) => DiskChannel;
+  /** The ring cannot be served any more; called once, with the reason. */
+  readonly onBroken: (reason: string) => void;
+}
+
+/** See the module's comment. */
+export class BlockQueue implements PollSource, DiskRequestHandler {
+  readonly maxSleepMs: number;
+  /** Descriptor to signal when the driver wants to know of used entries, or `NO_FD`. */
+  callFd: number = NO_FD;
+  /** Descriptor to signal when the ring is broken, or `NO_FD`. */
+  errFd: number = NO_FD;
+  readonly #ring: SplitRing;
+  readonly #requests: BlockRequests;
+  readonly #chain = new DescriptorChain();
+  readonly #parser: RequestParser;
+  readonly #channel: DiskChannel;
+  readonly #state: DeviceState;
+  readonly #cachePolicy: CachePolicy;
+  readonly #counters: Float64Array;
+  readonly #indirectAllowed: boolean;
+  readonly #onBroken: (reason: string) => void;
+  #memory: GuestMemory;
+  #accepting = true;
+  #isBroken = false;
+  #onDrained: (() => void) | undefined;
+
+  constructor(options: BlockQueueOptions) {
+    this.maxSleepMs = options.isPolled ? POLLED_RING_INTERVAL_MS : Number.POSITIVE_INFINITY;
+    this.#ring = options.ring;
+    this.#memory = options.memory;
+    this.#requests = options.requests;
+    this.#state = options.state;
+    this.#cachePolicy = cachePolicy(options.rules.features);
+    this.#counters = options.counters;
+    this.#indirectAllowed = hasFeature(options.rules.features, RingFeature.INDIRECT_DESC);
+    this.#onBroken = options.onBroken;
+    this.#parser = new RequestParser(
+      options.requests,
+      this.#chain,
+      options.memory,
+      options.rules,
+      options.state,
+    );
+    this.#channel = options.openChannel(this);
+  }
+
+  /** First available entry not taken: after a drain, what the next run starts with. */
+  get lastAvailIdx(): number {
+    return this.#ring.lastAvailIdx;
+  }
+
+  /** Requests taken and not answered. */
+  get inFlight(): number {
+    return this.#requests.slots - this.#requests.freeCount;
+  }
+
+  /** Take no more requests until `resume`; those under way go on. */
+  pause(): void {
+    this.#accepting = false;
+  }
+
+  resume(): void {
+    this.#accepting = !this.#isBroken;
+  }
+
+  /** Take no more requests, and call back when all are answered; perhaps at once. */
+  drain(onDrained: () => void): void {
+    assert(this.#onDrained === undefined, 'a queue is drained once at a time');
+    this.#accepting = false;
+    this.#onDrained = onDrained;
+    this.#finishDrain();
+  }
+
+  /** The guest's memory has changed. Only while no request is under way. */
+  replaceMemory(memory: GuestMemory): void {
+    assert(this.inFlight === 0, 'memory replaced under a request');
+    this.#memory = memory;
+    this.#parser.memory = memory;
+  }
+
+  /** End the run. Only when drained. */
+  close(): void {
+    assert(this.inFlight === 0, 'queue closed with requests under way');
+    this.#channel.close();
+  }
+
+  poll(): boolean {
+    const ring = this.#ring;
+    let worked = false;
+    if (this.#accepting) {
+      const available = ring.availableCount();
+      if (available > 0) {
+        worked = this.#serveBatch(available);
+      } else if (available < 0) {
+        this.#break('available index is impossible');
+      }
+    }
+    if (ring.unpublished > 0) {
+      this.#publish();
+      worked = true;
+      if (this.#onDrained !== undefined) this.#finishDrain();
+    }
+    return worked;
+  }
+
+  prepareToSleep(): boolean {
+    // Without a free slot, or while paused, kicks are of no use: a completion or a command wakes.
+    if (!this.#accepting || this.#requests.freeCount === 0) return true;
+    return this.#ring.requestKicks();
+  }
+
+  onDiskDone(slot: number, result: number): void {
+    const next = result === 0 ? this.#startNextRange(slot) : result;
+    if (next !== PENDING) this.#finishDisk(slot, next);
+  }
+
+  #serveBatch(available: number): boolean {
+    const ring = this.#ring;
+    let count = Math.min(available, this.#requests.freeCount, BATCH_REQUESTS);
+    if (count === 0) return false;
+    ring.suppressKicks();
+    for (; count > 0 && this.#accepting; count--) {
+      this.#serve(ring.takeHead());
+      if (ring.unpublished >= PUBLISH_EVERY) this.#publish();
+    }
+    return true;
+  }
+
+  #serve(head: number): void {
+    const ring = this.#ring;
+    const fault = this.#chain.read(
+      ring.descriptors,
+      ring.size,
+      head,
+      this.#memory,
+      this.#indirectAllowed,
+    );
+    if (fault !== ChainFault.OK) {
+      this.#break(CHAIN_FAULT_TEXT[fault]);
+      return;
+    }
+    const slot = this.#requests.take();
+    this.#requests.head[slot] = head;
+    const verdict = this.#parser.parse(slot);
+    if (verdict === START_DISK) {
+      const result = this.#startDisk(slot);
+      if (result !== PENDING) this.#finishDisk(slot, result);
+    } else if (verdict === UNANSWERABLE) {
+      this.#requests.release(slot);
+      this.#break('request without a byte for its status');
+    } else {
+      this.#countAnswered(slot, verdict);
+      this.#answer(slot, verdict, this.#parser.writtenBytes);
+    }
+  }
+
+  /** Hand a slot to the disk: 0, a negative errno, or `PENDING`. */
+  #startDisk(slot: number): number {
+    const disk = this.#requests.disk;
+    const operation = disk.operation[slot];
+    if (this.#requests.rangeCount[slot] > 0) return this.#startRange(slot, 0);
+    const mustBeStable = operation === DiskOperation.WRITE && this.#isWriteThrough();
+    disk.flags[slot] = mustBeStable ? DiskFlag.STABLE : 0;
+    return this.#channel.start(slot);
+  }
+
+  /** Start with range `index`, and go on with those after it as long as each is done at once. */
+  #startRange(slot: number, index: number): number {
+    const requests = this.#requests;
+    const disk = requests.disk;
+    const isZeroing = requests.type[slot] === RequestType.WRITE_ZEROES;
+    for (let current = index; current < requests.rangeCount[slot]; current++) {
+      const place = slot * Limit.RANGES + current;
+      requests.rangeIndex[slot] = current;
+      const offset = requests.rangeSector[place] * SECTOR_BYTES;
+      const length = requests.rangeSectors[place] * SECTOR_BYTES;
+      if (length === 0) continue;
+      const mustBeStable = isZeroing && this.#isWriteThrough();
+      disk.operation[slot] = isZeroing ? DiskOperation.WRITE_ZEROES : DiskOperation.DISCARD;
+      disk.offsetLow[slot] = offset | 0;
+      disk.offsetHigh[slot] = (offset / 2 ** 32) | 0;
+      disk.lengthBytes[slot] = length;
+      disk.flags[slot] = requests.rangeFlags[place] | (mustBeStable ? DiskFlag.STABLE : 0);
+      const result = this.#channel.start(slot);
+      if (result !== 0) return result;
+    }
+    return 0;
+  }
+
+  /** Whether a write has to be stable when it completes. */
+  #isWriteThrough(): boolean {
+    const policy = this.#cachePolicy;
+    return policy === 'as-field-says' ? !this.#state.writeback : policy === 'never';
+  }
+
+  #startNextRange(slot: number): number {
+    if (this.#requests.rangeCount[slot] === 0) return 0;
+    return this.#startRange(slot, this.#requests.rangeIndex[slot] + 1);
+  }
+
+  /** The disk is done with a request: count it and answer it. */
+  #finishDisk(slot: number, result: number): void {
+    const requests = this.#requests;
+    const counters = this.#counters;
+    const type = requests.type[slot];
+    if (result !== 0) {
+      counters[Counter.diskErrors] += 1;
+      this.#answer(slot, Status.IOERR, 0);
+      return;
+    }
+    const bytes = requests.disk.lengthBytes[slot];
+    if (type === RequestType.IN) {
+      counters[Counter.reads] += 1;
+      counters[Counter.readBytes] += bytes;
+      this.#answer(slot, Status.OK, bytes);
+      return;
+    }
+    if (type === RequestType.OUT) {
+      counters[Counter.writes] += 1;
+      counters[Counter.writtenBytes] += bytes;
+    } else if (type === RequestType.FLUSH) counters[Counter.flushes] += 1;
+    else if (type === RequestType.DISCARD) counters[Counter.discards] += 1;
+    else counters[Counter.writeZeroes] += 1;
+    this.#answer(slot, Status.OK, 0);
+  }
+
+  /** Count a request that never reached the disk. */
+  #countAnswered(slot: number, status: number): void {
+    const type = this.#requests.type[slot];
+    let counter = Counter.invalidRequests;
+    if (status === Status.UNSUPP) counter = Counter.unsupportedRequests;
+    // Besides GET_ID, only transfers of no bytes are answered OK without the disk.
+    else if (status === Status.OK && type === RequestType.GET_ID) counter = Counter.getIds;
+    else if (status === Status.OK) {
+      counter = type === RequestType.IN ? Counter.reads : Counter.writes;
+    }
+    this.#counters[counter] += 1;
+  }
+
+  /** Status byte, used entry; `writtenBytes` of data went to the driver's buffers. */
+  #answer(slot: number, status: number, writtenBytes: number): void {
+    const requests = this.#requests;
+    const memory = this.#memory;
+    const view = memory.access(requests.statusLow[slot], requests.statusHigh[slot], 1);
+    // Checked when the request was parsed, and memory does not change under requests.
+    if (view !== undefined) view.setUint8(memory.viewOffset, status);
+    this.#ring.pushUsed(requests.head[slot], writtenBytes + 1);
+    requests.release(slot);
+  }
+
+  #publish(): void {
+    const wantsCall = this.#ring.publish();
+    if (!wantsCall || this.callFd === NO_FD) return;
+    this.#counters[Counter.calls] += 1;
+    signalEvent(this.callFd);
+  }
+
+  #finishDrain(): void {
+    if (this.inFlight > 0 || this.#ring.unpublished > 0) return;
+    const onDrained = this.#onDrained;
+    this.#onDrained = undefined;
+    onDrained?.();
+  }
+
+  #break(reason: string): void {
+    this.#accepting = false;
+    this.#isBroken = true;
+    this.#counters[Counter.brokenRings] += 1;
+    if (this.errFd !== NO_FD) signalEvent(this.errFd);
+    this.#onBroken(reason);
+  }
+}
