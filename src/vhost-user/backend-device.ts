@@ -1,0 +1,54 @@
+/**
+ * What a back-end session serves: a device, seen from the protocol. The session knows messages and
+ * rings, the device knows what to do with them; `exports/` has the block device.
+ */
+import type { MemoryRegion } from '../memory/index.ts';
+
+/** A ring that can run: everything checked as far as it can be without touching it. */
+export interface RingSetup {
+  readonly index: number;
+  readonly size: number;
+  /** User addresses of the three parts. */
+  readonly descriptorAddress: number;
+  readonly availableAddress: number;
+  readonly usedAddress: number;
+  /** First available entry to take. */
+  readonly base: number;
+  /** Negotiated virtio features. */
+  readonly features: bigint;
+  /** Signalled by the driver, or `undefined`: the ring has to be polled. */
+  readonly kickFd: number | undefined;
+  /** To signal, or `undefined`: the driver polls. */
+  readonly callFd: number | undefined;
+  readonly errFd: number | undefined;
+}
+
+/** See the module's comment. Descriptors given to it stay the session's. */
+export interface BackendDevice {
+  /** Virtio features to offer. */
+  readonly features: bigint;
+  readonly numQueues: number;
+  readonly maxQueueSize: number;
+  /** A part of the configuration space; zeros beyond its end. */
+  readConfig(offset: number, sizeBytes: number): Uint8Array;
+  /**
+   * A write to the configuration space. False, and nothing changed, if it is not allowed.
+   *
+   * @param isMigration - the whole space is being restored: read-only fields are to be ignored.
+   */
+  writeConfig(offset: number, bytes: Uint8Array, isMigration: boolean): boolean;
+  /** Use other memory from now on. No ring runs. Old mappings are closed afterwards. */
+  setMemory(regions: readonly MemoryRegion[]): Promise<void>;
+  /**
+   * Run a ring.
+   *
+   * @param onBroken - called when the ring makes no sense and is not served any more.
+   */
+  runRing(setup: RingSetup, onBroken: (reason: string) => void): Promise<void>;
+  /** Finish the requests under way and stop. Resolves with the first entry not taken. */
+  haltRing(index: number): Promise<number>;
+  /** Exchange descriptors of a running ring. The old ones are closed afterwards. */
+  rewireRing(setup: RingSetup): Promise<void>;
+  /** The driver's reset: back to the initial state. No ring runs. */
+  reset(): void;
+}

@@ -1,0 +1,36 @@
+/** What can go wrong between a front-end and a back-end. */
+
+/** The reasons: match on them. docs/reference/errors.md explains each. */
+export type ProtocolErrorCode =
+  | 'UNKNOWN_MESSAGE'
+  | 'BAD_FRAME'
+  | 'BAD_PAYLOAD'
+  | 'BAD_DESCRIPTORS'
+  | 'NOT_NEGOTIATED'
+  | 'WRONG_STATE'
+  | 'BAD_FEATURES'
+  | 'BAD_MEMORY'
+  | 'BAD_RING'
+  | 'BAD_CONFIG'
+  | 'REFUSED'
+  | 'NO_REPLY'
+  | 'DISCONNECTED';
+
+/** Errors after which the bytes on the socket cannot be told apart any more. */
+const FATAL: ReadonlySet<ProtocolErrorCode> = new Set(['BAD_FRAME', 'DISCONNECTED', 'NO_REPLY']);
+
+/** A message that is wrong, comes at the wrong time, or does not come. */
+export class ProtocolError extends Error {
+  override readonly name = 'ProtocolError';
+  readonly code: ProtocolErrorCode;
+
+  constructor(code: ProtocolErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+
+  /** Whether the connection cannot go on; otherwise a refusal of the message is enough. */
+  get isFatal(): boolean {
+    return FATAL.has(this.code);
+  }
+}

@@ -1,0 +1,184 @@
+/**
+ * The front-end's side of a connection: asks, and waits for the answer within bounds.
+ *
+ * Requests may overlap; answers come in the order of the requests. Every wait ends: with the
+ * answer, with the connection, or with the time limit.
+ */
+import {
+  closeAll,
+  createSocketPair,
+  type Fd,
+  type Logger,
+  type Reactor,
+  silentLogger,
+} from '../sys/index.ts';
+import { Channel, type Frame, FrameFlag } from './channel.ts';
+import { ProtocolError } from './errors.ts';
+import {
+  acknowledgement,
+  BackendMessages,
+  declarationOf,
+  type FrontendMessageName,
+  type ReplyOf,
+  type RequestOf,
+} from './messages.ts';
+import { hasProtocolFeature } from './protocol-features.ts';
+
+export interface FrontendSessionOptions {
+  readonly reactor: Reactor;
+  /** Connected; the session takes it over. */
+  readonly socket: Fd;
+  /** Longest wait for an answer, in milliseconds. Default: 10 s. */
+  readonly timeoutMs?: number;
+  readonly logger?: Logger;
+}
+
+const DEFAULT_TIMEOUT_MS = 10_000;
+
+/** A request that waits for its answer. */
+interface Waiting {
+  readonly name: FrontendMessageName;
+  readonly resolve: (payload: Uint8Array) => void;
+  readonly reject: (error: ProtocolError) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+/** See the module's comment. */
+export class FrontendSession {
+  /** Whether VHOST_USER_F_PROTOCOL_FEATURES was negotiated: set by whoever negotiates. */
+  hasProtocolFeatures = false;
+  /** Negotiated protocol features: set by whoever sends SET_PROTOCOL_FEATURES. */
+  protocolFeatures = 0n;
+  /** The back-end says that the configuration space has changed. */
+  onConfigChange: () => void = () => {};
+  /** The connection has ended otherwise than by `close`. */
+  onDisconnect: (reason: ProtocolError) => void = () => {};
+  readonly #reactor: Reactor;
+  readonly #channel: Channel;
+  readonly #timeoutMs: number;
+  readonly #logger: Logger;
+  #waiting: Waiting[] = [];
+  #backendChannel: Channel | undefined;
+
+  constructor(options: FrontendSessionOptions) {
+    this.#reactor = options.reactor;
+    this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    this.#logger = options.logger ?? silentLogger;
+    this.#channel = new Channel(options.reactor, options.socket, {
+      onFrame: async (frame) => this.#onReply(frame),
+      onClosed: (reason) => {
+        const text = `the back-end hung up${reason === undefined ? '' : `: ${reason.message}`}`;
+        this.#endWith(new ProtocolError('DISCONNECTED', text));
+      },
+    });
+  }
+
+  /**
+   * Send a message and wait for its reply; without one of its own, for its acknowledgement if
+   * REPLY_ACK was negotiated, else not at all.
+   *
+   * @throws ProtocolError REFUSED, DISCONNECTED, NO_REPLY or BAD_PAYLOAD.
+   */
+  async request<Name extends FrontendMessageName>(
+    name: Name,
+    payload: RequestOf<Name>,
+    fds: readonly Fd[] = [],
+  ): Promise<ReplyOf<Name>> {
+    const declaration = declarationOf(name);
+    const bytes = declaration.request.encode(payload);
+    const hasReply = declaration.reply !== undefined;
+    const wantsAck = !hasReply && hasProtocolFeature(this.protocolFeatures, 'REPLY_ACK');
+    this.#logger.debug(`-> ${name} ${declaration.request.format(payload)}`);
+    const answer = hasReply || wantsAck ? this.#waitFor(name) : undefined;
+    this.#channel.send(declaration.id, wantsAck ? FrameFlag.NEED_REPLY : 0, bytes, fds);
+    if (answer === undefined) return undefined as ReplyOf<Name>;
+    const reply = await answer;
+    if (declaration.reply !== undefined) {
+      if (!declaration.reply.accepts(reply.length)) {
+        throw new ProtocolError('BAD_PAYLOAD', `${name} was answered with ${reply.length} bytes`);
+      }
+      return declaration.reply.decode(reply) as ReplyOf<Name>;
+    }
+    const status = acknowledgement.decode(reply);
+    if (status.value !== 0n) throw new ProtocolError('REFUSED', `${name} was refused`);
+    return undefined as ReplyOf<Name>;
+  }
+
+  /** Open the channel on which the back-end speaks first. */
+  async openBackendChannel(): Promise<void> {
+    const [ours, theirs] = createSocketPair();
+    this.#backendChannel = new Channel(this.#reactor, ours, {
+      onFrame: async (frame) => this.#onBackendMessage(frame),
+      onClosed: () => {},
+    });
+    try {
+      await this.request('SET_BACKEND_REQ_FD', null, [theirs]);
+    } finally {
+      theirs.close();
+    }
+  }
+
+  /** Hang up. What waits for an answer fails. */
+  close(): void {
+    this.#backendChannel?.close();
+    this.#channel.close();
+    this.#rejectAll(new ProtocolError('DISCONNECTED', 'the session was closed'));
+  }
+
+  #waitFor(name: FrontendMessageName): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      if (this.#channel.isClosed) {
+        reject(new ProtocolError('DISCONNECTED', `${name}: the connection has ended`));
+        return;
+      }
+      const timer = setTimeout(() => {
+        this.#endWith(new ProtocolError('NO_REPLY', `${name}: no answer in ${this.#timeoutMs} ms`));
+      }, this.#timeoutMs);
+      this.#waiting.push({ name, resolve, reject, timer });
+    });
+  }
+
+  #onReply(frame: Frame): void {
+    closeAll(frame.fds);
+    const waiting = this.#waiting.shift();
+    if (waiting === undefined) {
+      this.#endWith(new ProtocolError('BAD_PAYLOAD', `answer to nothing: message ${frame.id}`));
+      return;
+    }
+    clearTimeout(waiting.timer);
+    const isReply = (frame.flags & FrameFlag.REPLY) !== 0;
+    if (isReply && frame.id === declarationOf(waiting.name).id) {
+      waiting.resolve(frame.payload);
+      return;
+    }
+    const text = `${waiting.name} was answered by message ${frame.id}, flags ${frame.flags}`;
+    const error = new ProtocolError('BAD_PAYLOAD', text);
+    waiting.reject(error);
+    this.#endWith(error);
+  }
+
+  #onBackendMessage(frame: Frame): void {
+    closeAll(frame.fds);
+    if (frame.id === BackendMessages.CONFIG_CHANGE_MSG.id) this.onConfigChange();
+    if ((frame.flags & FrameFlag.NEED_REPLY) === 0) return;
+    const status = acknowledgement.encode({ value: 0n });
+    this.#backendChannel?.send(frame.id, FrameFlag.REPLY, status);
+  }
+
+  /** The answers cannot be told apart any more, or there will be none. */
+  #endWith(reason: ProtocolError): void {
+    this.#channel.close();
+    this.#backendChannel?.close();
+    this.#rejectAll(reason);
+    this.onDisconnect(reason);
+  }
+
+  #rejectAll(reason: ProtocolError): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const { name, reject, timer } of waiting) {
+      clearTimeout(timer);
+      reject(new ProtocolError(reason.code, `${name}: ${reason.message}`, { cause: reason }));
+    }
+  }
+}

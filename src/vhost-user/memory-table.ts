@@ -1,0 +1,123 @@
+/**
+ * The memory regions of a session: checks what the front-end sends and maps it.
+ */
+import { fstatSync } from 'node:fs';
+import type { MemoryRegion } from '../memory/index.ts';
+import { type Fd, Mapping, SystemError } from '../sys/index.ts';
+import { ProtocolError } from './errors.ts';
+import type { RegionDescription } from './messages.ts';
+
+/** Most regions a session may have (as in QEMU, libvhost-user and rust-vmm). */
+export const MAX_MEMORY_SLOTS = 509;
+
+/** See the module's comment. */
+export class MemoryTable {
+  #regions: readonly MemoryRegion[] = [];
+
+  get regions(): readonly MemoryRegion[] {
+    return this.#regions;
+  }
+
+  /**
+   * SET_MEM_TABLE: map a whole new table, of which one descriptor each names the file. It is in
+   * force after `commit`. Throws a `ProtocolError`; then nothing is mapped.
+   */
+  replace(descriptions: readonly RegionDescription[], fds: readonly Fd[]): readonly MemoryRegion[] {
+    if (fds.length !== descriptions.length) {
+      const counts = `${fds.length} descriptors for ${descriptions.length} regions`;
+      throw new ProtocolError('BAD_DESCRIPTORS', counts);
+    }
+    const mapped: MemoryRegion[] = [];
+    try {
+      descriptions.forEach((description, index) => {
+        checkRegion(description, mapped);
+        mapped.push(mapRegion(description, fds[index]));
+      });
+      return mapped;
+    } catch (error) {
+      for (const region of mapped) region.mapping.close();
+      throw error;
+    }
+  }
+
+  /** ADD_MEM_REG: the table with one region more. Throws a `ProtocolError`. */
+  add(description: RegionDescription, fd: Fd): readonly MemoryRegion[] {
+    if (this.#regions.length >= MAX_MEMORY_SLOTS) {
+      throw new ProtocolError('BAD_MEMORY', `more than ${MAX_MEMORY_SLOTS} regions`);
+    }
+    checkRegion(description, this.#regions);
+    return [...this.#regions, mapRegion(description, fd)];
+  }
+
+  /** REM_MEM_REG: the table without a region, found by both addresses and its size. */
+  remove(description: RegionDescription): readonly MemoryRegion[] {
+    const remaining = this.#regions.filter(
+      (region) =>
+        region.guestAddress !== description.guestAddress ||
+        region.userAddress !== description.userAddress ||
+        region.sizeBytes !== description.sizeBytes,
+    );
+    if (remaining.length === this.#regions.length) {
+      throw new ProtocolError('BAD_MEMORY', 'there is no such region');
+    }
+    return remaining;
+  }
+
+  /** Put a table made above in force, and let go what is not in it any more. */
+  commit(regions: readonly MemoryRegion[]): void {
+    const old = this.#regions;
+    this.#regions = regions;
+    for (const region of old) {
+      if (!regions.includes(region)) region.mapping.close();
+    }
+  }
+
+  /** Whether all of a range of user addresses lies in one region. */
+  hasUserRange(userAddress: number, lengthBytes: number): boolean {
+    return this.#regions.some(
+      (region) =>
+        userAddress >= region.userAddress &&
+        userAddress + lengthBytes <= region.userAddress + region.sizeBytes,
+    );
+  }
+}
+
+function checkRegion(description: RegionDescription, others: readonly MemoryRegion[]): void {
+  const { guestAddress, userAddress, sizeBytes, mmapOffset } = description;
+  if (sizeBytes === 0) throw new ProtocolError('BAD_MEMORY', 'a region of no size');
+  for (const start of [guestAddress, userAddress, mmapOffset]) {
+    if (!Number.isSafeInteger(start + sizeBytes)) {
+      throw new ProtocolError('BAD_MEMORY', 'a region that ends beyond all addresses');
+    }
+  }
+  for (const other of others) {
+    const clash =
+      overlaps(guestAddress, other.guestAddress, sizeBytes, other.sizeBytes) ||
+      overlaps(userAddress, other.userAddress, sizeBytes, other.sizeBytes);
+    if (clash) throw new ProtocolError('BAD_MEMORY', 'regions overlap');
+  }
+}
+
+function overlaps(start: number, otherStart: number, size: number, otherSize: number): boolean {
+  return start < otherStart + otherSize && otherStart < start + size;
+}
+
+function mapRegion(description: RegionDescription, fd: Fd): MemoryRegion {
+  const { guestAddress, userAddress, sizeBytes, mmapOffset } = description;
+  const stats = fstatSync(fd.number);
+  // A page beyond the end of its file would be a fatal signal when touched.
+  if (!stats.isFile() || stats.size < mmapOffset + sizeBytes) {
+    const what = stats.isFile() ? `a file of ${stats.size} bytes` : 'no file';
+    throw new ProtocolError(
+      'BAD_MEMORY',
+      `the descriptor of a region is ${what}, the region ends at ${mmapOffset + sizeBytes}`,
+    );
+  }
+  try {
+    const mapping = Mapping.ofFile(fd.number, mmapOffset, sizeBytes);
+    return { guestAddress, userAddress, sizeBytes, mapping };
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    throw new ProtocolError('BAD_MEMORY', `cannot map: ${error.message}`, { cause: error });
+  }
+}

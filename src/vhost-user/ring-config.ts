@@ -1,0 +1,153 @@
+/**
+ * What a session knows about one ring: what the front-end has set, and whether it runs.
+ */
+import { fstatSync } from 'node:fs';
+import type { Fd } from '../sys/index.ts';
+import { isValidRingSize, RingAlignment, ringBytes } from '../virtqueue/index.ts';
+import type { RingSetup } from './backend-device.ts';
+import { ProtocolError } from './errors.ts';
+import type { MemoryTable } from './memory-table.ts';
+import {
+  RING_TRANSITIONS,
+  type RingEffect,
+  type RingEvent,
+  type RingState,
+} from './session-state.ts';
+
+/** User addresses of a ring's parts. */
+export interface RingAddresses {
+  readonly descriptor: number;
+  readonly available: number;
+  readonly used: number;
+}
+
+/** File type bits of st_mode: an event descriptor has none. */
+const FILE_TYPE_MASK = 0o170000;
+const MAX_INDEX = 0xffff;
+
+/** See the module's comment. */
+export class RingConfig {
+  readonly index: number;
+  size: number | undefined;
+  addresses: RingAddresses | undefined;
+  base = 0;
+  #kick: Fd | 'polled' | undefined;
+  #call: Fd | undefined;
+  #err: Fd | undefined;
+  #state: RingState = 'stopped+disabled';
+
+  constructor(index: number) {
+    this.index = index;
+  }
+
+  get state(): RingState {
+    return this.#state;
+  }
+
+  get isStarted(): boolean {
+    return this.#state === 'started+disabled' || this.#state === 'running';
+  }
+
+  /** What an event will have to do. */
+  effectOf(event: RingEvent): RingEffect {
+    return RING_TRANSITIONS[this.#state][event].effect;
+  }
+
+  /** The event has happened. */
+  advance(event: RingEvent): void {
+    this.#state = RING_TRANSITIONS[this.#state][event].next;
+  }
+
+  /** Everything `BackendDevice.runRing` needs. Throws a `ProtocolError` if the ring cannot run. */
+  setup(features: bigint, memory: MemoryTable, maxQueueSize: number): RingSetup {
+    const { size, addresses } = this;
+    if (size === undefined) throw this.#error('has no size (SET_VRING_NUM)');
+    if (!isValidRingSize(size) || size > maxQueueSize) throw this.#error(`of size ${size}`);
+    if (addresses === undefined) throw this.#error('has no addresses (SET_VRING_ADDR)');
+    if (this.base > MAX_INDEX) throw this.#error(`starts at index ${this.base}`);
+    const bytes = ringBytes(size);
+    const check = (what: string, address: number, length: number, alignment: number): void => {
+      const where = `${what} at user address 0x${address.toString(16)}`;
+      if (address % alignment !== 0) throw this.#error(`has its ${where}, which is misaligned`);
+      if (!memory.hasUserRange(address, length)) {
+        throw this.#error(`has its ${where}, which is not in the memory table`);
+      }
+    };
+    const { DESCRIPTORS, AVAILABLE, USED } = RingAlignment;
+    check('descriptor table', addresses.descriptor, bytes.descriptors, DESCRIPTORS);
+    check('available ring', addresses.available, bytes.available, AVAILABLE);
+    check('used ring', addresses.used, bytes.used, USED);
+    return {
+      index: this.index,
+      size,
+      descriptorAddress: addresses.descriptor,
+      availableAddress: addresses.available,
+      usedAddress: addresses.used,
+      base: this.base,
+      features,
+      kickFd: this.#kick === 'polled' ? undefined : this.#kick?.number,
+      callFd: this.#call?.number,
+      errFd: this.#err?.number,
+    };
+  }
+
+  #error(problem: string): ProtocolError {
+    return new ProtocolError('BAD_RING', `ring ${this.index} ${problem}`);
+  }
+
+  /**
+   * Take a new descriptor, or none, in place of the old one. Returns the old one, to be closed
+   * when nobody uses it any more.
+   */
+  exchange(kind: 'kick' | 'call' | 'err', fd: Fd | undefined): Fd | undefined {
+    if (fd !== undefined) checkEventDescriptor(fd);
+    switch (kind) {
+      case 'kick': {
+        const old = this.#kick;
+        this.#kick = fd ?? 'polled';
+        return old === 'polled' ? undefined : old;
+      }
+      case 'call': {
+        const old = this.#call;
+        this.#call = fd;
+        return old;
+      }
+      case 'err': {
+        const old = this.#err;
+        this.#err = fd;
+        return old;
+      }
+    }
+  }
+
+  /** The ring has been stopped: a new kick descriptor has to come before it starts again. */
+  closeKick(): void {
+    if (this.#kick !== 'polled') this.#kick?.close();
+    this.#kick = undefined;
+  }
+
+  /** Close all descriptors. */
+  close(): void {
+    this.closeKick();
+    this.#call?.close();
+    this.#err?.close();
+    this.#call = undefined;
+    this.#err = undefined;
+  }
+}
+
+/**
+ * An eventfd has no file type. Pipes, sockets and files do; writing to one of those could block, or
+ * change a file.
+ */
+function checkEventDescriptor(fd: Fd): void {
+  let mode: number;
+  try {
+    mode = fstatSync(fd.number).mode;
+  } catch (error) {
+    throw new ProtocolError('BAD_DESCRIPTORS', String(error), { cause: error });
+  }
+  if ((mode & FILE_TYPE_MASK) !== 0) {
+    throw new ProtocolError('BAD_DESCRIPTORS', 'the descriptor is no event descriptor');
+  }
+}
