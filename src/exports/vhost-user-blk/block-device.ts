@@ -1,0 +1,87 @@
+/**
+ * The block device that a vhost-user session serves: configuration space and features here, queues
+ * spread over hosts.
+ */
+import type { MemoryRegion } from '../../memory/index.ts';
+import type { DiskInfo } from '../../storage/index.ts';
+import type { BackendDevice, RingSetup } from '../../vhost-user/index.ts';
+import {
+  ConfigSpace,
+  type DeviceState,
+  offeredFeatures,
+  SECTOR_BYTES,
+} from '../../virtio-blk/index.ts';
+import type { BrokenRingHandler, QueueHost } from './queue-host.ts';
+
+export interface BlockDeviceOptions {
+  readonly disk: DiskInfo;
+  readonly numQueues: number;
+  readonly maxQueueSize: number;
+  /** Shared with the hosts. */
+  readonly state: DeviceState;
+  /** Queue n runs on host n modulo their number. */
+  readonly hosts: readonly QueueHost[];
+}
+
+/** See the module's comment. */
+export class BlockDevice implements BackendDevice {
+  readonly features: bigint;
+  readonly numQueues: number;
+  readonly maxQueueSize: number;
+  readonly #disk: DiskInfo;
+  readonly #config: ConfigSpace;
+  readonly #state: DeviceState;
+  readonly #hosts: readonly QueueHost[];
+
+  constructor(options: BlockDeviceOptions) {
+    this.features = offeredFeatures(options.disk);
+    this.numQueues = options.numQueues;
+    this.maxQueueSize = options.maxQueueSize;
+    this.#disk = options.disk;
+    this.#config = new ConfigSpace(options.disk, options.numQueues);
+    this.#state = options.state;
+    this.#hosts = options.hosts;
+    this.#state.capacitySectors = options.disk.sizeBytes / SECTOR_BYTES;
+    this.reset();
+  }
+
+  readConfig(offset: number, sizeBytes: number): Uint8Array {
+    return this.#config.read(offset, sizeBytes);
+  }
+
+  writeConfig(offset: number, bytes: Uint8Array, isMigration: boolean): boolean {
+    if (isMigration) this.#config.restore(offset, bytes);
+    else if (!this.#config.write(offset, bytes)) return false;
+    this.#state.writeback = this.#config.writeback;
+    return true;
+  }
+
+  async setMemory(regions: readonly MemoryRegion[]): Promise<void> {
+    const forHost = (host: QueueHost): Promise<void> =>
+      host.setMemory(
+        regions.map(({ mapping, ...region }) => ({ ...region, mapping: mapping.handle() })),
+      );
+    await Promise.all(this.#hosts.map(forHost));
+  }
+
+  runRing(setup: RingSetup, onBroken: BrokenRingHandler): Promise<void> {
+    return this.#host(setup.index).runRing(setup, onBroken);
+  }
+
+  haltRing(index: number): Promise<number> {
+    return this.#host(index).haltRing(index);
+  }
+
+  rewireRing(setup: RingSetup): Promise<void> {
+    return this.#host(setup.index).rewireRing(setup);
+  }
+
+  reset(): void {
+    this.#config.writeback = this.#disk.writeBack;
+    this.#state.writeback = this.#disk.writeBack;
+  }
+
+  #host(index: number): QueueHost {
+    return this.#hosts[index % this.#hosts.length];
+  }
+}

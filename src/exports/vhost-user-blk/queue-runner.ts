@@ -1,0 +1,154 @@
+/**
+ * Runs the queues of a device on a reactor of the calling thread. No promises: a reactor in a
+ * blocking home does not get round to them.
+ */
+import { strict as assert } from 'node:assert';
+import { GuestMemory } from '../../memory/index.ts';
+import type { Disk } from '../../storage/index.ts';
+import { Mapping, type Reactor, type Watch } from '../../sys/index.ts';
+import type { RingSetup } from '../../vhost-user/index.ts';
+import {
+  BlockQueue,
+  BlockRequests,
+  counterRow,
+  type DeviceState,
+  NO_FD,
+} from '../../virtio-blk/index.ts';
+import { RingFeature, ringBytes, SplitRing } from '../../virtqueue/index.ts';
+import type { BrokenRingHandler, SharedRegion } from './queue-host.ts';
+
+/**
+ * Most requests of a queue under way at once. A larger ring is legal; what is above this waits in
+ * it. Disks have nothing to gain from more.
+ */
+const MAX_IN_FLIGHT = 1024;
+
+export interface QueueRunnerOptions {
+  readonly reactor: Reactor;
+  readonly disk: Disk;
+  readonly state: DeviceState;
+  readonly counters: SharedArrayBuffer;
+  /** Device ID string. */
+  readonly serial: string;
+}
+
+/** A ring that runs. */
+interface Run {
+  readonly queue: BlockQueue;
+  kickWatch: Watch | undefined;
+}
+
+/** See the module's comment. */
+export class QueueRunner {
+  readonly #options: QueueRunnerOptions;
+  readonly #runs = new Map<number, Run>();
+  /** Kept between runs of a queue. */
+  readonly #requests = new Map<number, BlockRequests>();
+  #memory = new GuestMemory([]);
+
+  constructor(options: QueueRunnerOptions) {
+    this.#options = options;
+  }
+
+  /** Use other memory. No ring runs. The mappings' handles are adopted. */
+  setMemory(regions: readonly SharedRegion[]): void {
+    assert(this.#runs.size === 0, 'memory changes while a ring runs');
+    for (const region of this.#memory.regions) region.mapping.close();
+    this.#memory = new GuestMemory(
+      regions.map(({ mapping, ...region }) => ({ ...region, mapping: Mapping.adopt(mapping) })),
+    );
+  }
+
+  /** Run a ring, which the session has checked. */
+  runRing(setup: RingSetup, onBroken: BrokenRingHandler): void {
+    const { reactor, disk, state, counters, serial } = this.#options;
+    assert(!this.#runs.has(setup.index), 'a ring is run once at a time');
+    const requests = this.#requestsOf(setup);
+    const queue = new BlockQueue({
+      ring: this.#mapRing(setup),
+      memory: this.#memory,
+      requests,
+      rules: {
+        features: setup.features,
+        readOnly: disk.info.readOnly,
+        logicalBlockBytes: disk.info.logicalBlockBytes,
+        serial,
+      },
+      state,
+      counters: counterRow(counters, setup.index),
+      isPolled: setup.kickFd === undefined,
+      openChannel: (handler) => disk.openChannel(reactor, requests.disk, handler),
+      onBroken,
+    });
+    const run: Run = { queue, kickWatch: undefined };
+    this.#runs.set(setup.index, run);
+    this.#wire(run, setup);
+    reactor.addSource(queue);
+  }
+
+  #requestsOf(setup: RingSetup): BlockRequests {
+    const slots = Math.min(setup.size, MAX_IN_FLIGHT);
+    const old = this.#requests.get(setup.index);
+    if (old?.slots === slots) return old;
+    old?.[Symbol.dispose]();
+    const requests = new BlockRequests(slots);
+    this.#requests.set(setup.index, requests);
+    return requests;
+  }
+
+  #mapRing(setup: RingSetup): SplitRing {
+    const bytes = ringBytes(setup.size);
+    const view = (address: number, length: number): ArrayBuffer => {
+      const buffer = this.#memory.viewUser(address, length);
+      assert(buffer !== undefined, 'the session has checked where the ring is');
+      return buffer;
+    };
+    const memory = {
+      size: setup.size,
+      descriptors: view(setup.descriptorAddress, bytes.descriptors),
+      available: view(setup.availableAddress, bytes.available),
+      used: view(setup.usedAddress, bytes.used),
+    };
+    const eventIdx = (setup.features & (1n << BigInt(RingFeature.EVENT_IDX))) !== 0n;
+    return new SplitRing(memory, eventIdx, setup.base);
+  }
+
+  #wire(run: Run, setup: RingSetup): void {
+    run.queue.callFd = setup.callFd ?? NO_FD;
+    run.queue.errFd = setup.errFd ?? NO_FD;
+    run.kickWatch?.close();
+    // A kick has nothing to say but "look": every turn of the reactor looks.
+    run.kickWatch =
+      setup.kickFd === undefined
+        ? undefined
+        : this.#options.reactor.watch(setup.kickFd, { onReadable: () => {} });
+  }
+
+  /** Use other descriptors for a running ring. */
+  rewireRing(setup: RingSetup): void {
+    const run = this.#runs.get(setup.index);
+    assert(run !== undefined, 'only a running ring is rewired');
+    this.#wire(run, setup);
+  }
+
+  /** Finish a ring's requests and stop it; `done` gets the first available entry not taken. */
+  haltRing(index: number, done: (lastAvailIdx: number) => void): void {
+    const run = this.#runs.get(index);
+    assert(run !== undefined, 'only a running ring is halted');
+    const { queue } = run;
+    queue.drain(() => {
+      this.#options.reactor.removeSource(queue);
+      run.kickWatch?.close();
+      queue.close();
+      this.#runs.delete(index);
+      done(queue.lastAvailIdx);
+    });
+  }
+
+  /** No ring runs. */
+  close(): void {
+    this.setMemory([]);
+    for (const requests of this.#requests.values()) requests[Symbol.dispose]();
+    this.#requests.clear();
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * What the main thread and a queue worker say to each other: plain data through a MessagePort. The
+ * worker sleeps in its reactor, so the main thread rings a bell (an eventfd) after every message.
+ */
+import type { DiskHandle } from '../../storage/index.ts';
+import type { EngineChoice } from '../../sys/index.ts';
+import type { RingSetup } from '../../vhost-user/index.ts';
+import type { SharedRegion } from './queue-host.ts';
+
+/** What a worker is started with. */
+export interface QueueWorkerData {
+  readonly disk: DiskHandle;
+  /** Buffers of `DeviceState` and of the counters. */
+  readonly state: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
+  readonly serial: string;
+  readonly engine: EngineChoice;
+  /** Longest time to poll before sleeping, in microseconds. */
+  readonly maxPollUs: number;
+  /** The bell. */
+  readonly wakeFd: number;
+}
+
+/** From the main thread. Every command is answered, in any order. */
+export type QueueCommand = { readonly id: number } & (
+  | { readonly kind: 'set-memory'; readonly regions: readonly SharedRegion[] }
+  | { readonly kind: 'run'; readonly setup: RingSetup }
+  | { readonly kind: 'rewire'; readonly setup: RingSetup }
+  | { readonly kind: 'halt'; readonly index: number }
+  | { readonly kind: 'close' }
+);
+
+/** From the worker. */
+export type QueueWorkerMessage =
+  | {
+      readonly kind: 'ready';
+      readonly engine: string;
+      readonly because: string;
+    }
+  | { readonly kind: 'done'; readonly id: number; readonly lastAvailIdx: number }
+  | { readonly kind: 'broken'; readonly index: number; readonly reason: string };
