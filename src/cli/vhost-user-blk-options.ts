@@ -1,0 +1,227 @@
+/**
+ * The command line of `vhost-user-blk`: QEMU's conventions for back-end programs
+ * (vhost-user.rst, "Backend program conventions") and what vhostkit adds.
+ */
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { VHOST_USER_BLK_DEFAULTS } from '../exports/index.ts';
+import {
+  CACHE_MODES,
+  type CacheMode,
+  type DiskSpecification,
+  parseDiskOption,
+  StorageError,
+} from '../storage/index.ts';
+import { ENGINE_CHOICES, type EngineChoice, engineFromEnvironment } from '../sys/index.ts';
+import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from './cli-logger.ts';
+
+/** What the program is asked to do. */
+export interface VhostUserBlkConfig {
+  readonly socket:
+    | { readonly kind: 'path'; readonly path: string }
+    | { readonly kind: 'fd'; readonly fd: number };
+  readonly disk: DiskSpecification;
+  readonly numQueues: number;
+  readonly queueSize: number;
+  readonly threads: number;
+  readonly serial: string;
+  readonly maxPollUs: number;
+  readonly engine: EngineChoice;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+}
+
+/** Queues offered unless asked otherwise: QEMU wants one per vCPU; those not used cost nothing. */
+const DEFAULT_NUM_QUEUES = 8;
+const MAX_NUM_QUEUES = 256;
+const MAX_RING_SIZE = 32768;
+const MAX_POLL_US = 1_000_000;
+const MAX_SERIAL_BYTES = 20;
+
+/** A value parser that refuses an option given twice, rather than to guess which was meant. */
+function once<Value>(parse: (text: string) => Value): (text: string, previous: unknown) => Value {
+  let seen = false;
+  return (text) => {
+    if (seen) throw new InvalidArgumentError('It is given twice.');
+    seen = true;
+    return parse(text);
+  };
+}
+
+function integer(minimum: number, maximum: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < minimum || value > maximum) {
+      throw new InvalidArgumentError(`It must be a number from ${minimum} to ${maximum}.`);
+    }
+    return value;
+  };
+}
+
+function powerOfTwo(minimum: number, maximum: number): (text: string) => number {
+  return (text) => {
+    const value = integer(minimum, maximum)(text);
+    if ((value & (value - 1)) !== 0) throw new InvalidArgumentError('It must be a power of two.');
+    return value;
+  };
+}
+
+function oneOf<Choice extends string>(choices: readonly Choice[]): (text: string) => Choice {
+  return (text) => {
+    const choice = choices.find((candidate) => candidate === text);
+    if (choice !== undefined) return choice;
+    throw new InvalidArgumentError(`It must be one of ${choices.join(', ')}.`);
+  };
+}
+
+function serial(text: string): string {
+  if (Buffer.byteLength(text) <= MAX_SERIAL_BYTES) return text;
+  throw new InvalidArgumentError(`It must have at most ${MAX_SERIAL_BYTES} bytes.`);
+}
+
+function diskSource(text: string): DiskSpecification['source'] {
+  try {
+    return parseDiskOption(text);
+  } catch (error) {
+    if (error instanceof StorageError) throw new InvalidArgumentError(`${error.message}.`);
+    throw error;
+  }
+}
+
+function option(flags: string, description: string, parse: (text: string) => unknown): Option {
+  return new Option(flags, description).argParser(once(parse));
+}
+
+const text = (value: string): string => value;
+
+/** The command with its options, for parsing and for `--help`. */
+export function createCommand(version: string): Command {
+  const defaults = VHOST_USER_BLK_DEFAULTS;
+  const command = new Command('vhost-user-blk')
+    .description('Serve a disk image or block device to a virtual machine over vhost-user.')
+    .version(version, '--version', 'print the version and exit')
+    .helpOption('-h, --help', 'print this text and exit')
+    .allowExcessArguments(false)
+    .showSuggestionAfterError(true);
+  const options = [
+    option('-s, --socket-path <path>', 'listen at this unix socket', text),
+    option(
+      '-f, --fd <number>',
+      'serve the socket open as this descriptor',
+      integer(0, 2 ** 31 - 1),
+    ),
+    option('-b, --blk-file <path>', 'the disk: a raw image or a block device', text),
+    option('--disk <kind,name=value,...>', 'another kind of disk, e.g. null,size=1G', diskSource),
+    new Option('-r, --read-only', 'let the guest read only'),
+    new Option('-c, --print-capabilities', 'print what this back-end can do as JSON and exit'),
+    option('--num-queues <n>', 'queues to offer', integer(1, MAX_NUM_QUEUES)).default(
+      DEFAULT_NUM_QUEUES,
+    ),
+    option('--queue-size <n>', 'largest ring to accept', powerOfTwo(1, MAX_RING_SIZE)).default(
+      defaults.queueSize,
+    ),
+    option('--threads <n>', 'threads that share the queues', integer(1, MAX_NUM_QUEUES)).default(
+      defaults.threads,
+    ),
+    option(
+      '--cache <mode>',
+      `host page cache: ${CACHE_MODES.join(', ')}`,
+      oneOf(CACHE_MODES),
+    ).default('writeback'),
+    option('--serial <text>', 'serial number the guest sees', serial).default(defaults.serial),
+    option(
+      '--block-size <bytes>',
+      'logical block (default: what the disk has)',
+      powerOfTwo(512, 65536),
+    ),
+    option(
+      '--poll-max-us <us>',
+      'look for work so long before sleeping',
+      integer(0, MAX_POLL_US),
+    ).default(defaults.maxPollUs),
+    option('--locking <on|off>', 'refuse an image that is in use', oneOf(['on', 'off'])).default(
+      'on',
+    ),
+    option(
+      '--engine <name>',
+      `how to reach the kernel: ${ENGINE_CHOICES.join(', ')}`,
+      oneOf(ENGINE_CHOICES),
+    ),
+    option(
+      '--log-level <level>',
+      `what to log: ${LOG_LEVELS.join(', ')}`,
+      oneOf(LOG_LEVELS),
+    ).default('info'),
+    option('--log-format <format>', `how: ${LOG_FORMATS.join(', ')}`, oneOf(LOG_FORMATS)).default(
+      'text',
+    ),
+  ];
+  for (const each of options) command.addOption(each);
+  return command;
+}
+
+/** Parsed values as commander names them. */
+interface RawOptions {
+  readonly socketPath?: string;
+  readonly fd?: number;
+  readonly blkFile?: string;
+  readonly disk?: DiskSpecification['source'];
+  readonly readOnly?: boolean;
+  readonly printCapabilities?: boolean;
+  readonly numQueues: number;
+  readonly queueSize: number;
+  readonly threads: number;
+  readonly cache: CacheMode;
+  readonly serial: string;
+  readonly blockSize?: number;
+  readonly pollMaxUs: number;
+  readonly locking: 'on' | 'off';
+  readonly engine?: EngineChoice;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+}
+
+/** Options that contradict each other, or one that is missing. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** What a parsed command line asks for. Throws a `UsageError`. */
+export function configOf(command: Command): VhostUserBlkConfig {
+  const raw = command.opts<RawOptions>();
+  if ((raw.socketPath === undefined) === (raw.fd === undefined)) {
+    throw new UsageError('give either --socket-path or --fd');
+  }
+  if ((raw.blkFile === undefined) === (raw.disk === undefined)) {
+    throw new UsageError('give either --blk-file or --disk');
+  }
+  const socket =
+    raw.fd === undefined
+      ? ({ kind: 'path', path: raw.socketPath ?? '' } as const)
+      : ({ kind: 'fd', fd: raw.fd } as const);
+  return {
+    socket,
+    disk: {
+      source: raw.disk ?? { kind: 'file', path: raw.blkFile ?? '' },
+      readOnly: raw.readOnly ?? false,
+      cache: raw.cache,
+      locking: raw.locking === 'on',
+      ...(raw.blockSize === undefined ? {} : { blockBytes: raw.blockSize }),
+    },
+    numQueues: raw.numQueues,
+    queueSize: raw.queueSize,
+    threads: raw.threads,
+    serial: raw.serial,
+    maxPollUs: raw.pollMaxUs,
+    engine: raw.engine ?? environmentEngine(),
+    logLevel: raw.logLevel,
+    logFormat: raw.logFormat,
+  };
+}
+
+function environmentEngine(): EngineChoice {
+  try {
+    return engineFromEnvironment();
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}

@@ -1,0 +1,126 @@
+#!/usr/bin/env node
+/**
+ * `vhost-user-blk`: a disk image or block device becomes a virtual machine's disk. A drop-in for
+ * QEMU's contrib/vhost-user-blk that serves one client after another.
+ *
+ * Exit codes: 0 after SIGTERM, SIGINT or SIGHUP (and when the one connection given by --fd has
+ * ended), 1 if it cannot serve, 2 for a wrong command line.
+ */
+import { readFileSync } from 'node:fs';
+import { CommanderError } from 'commander';
+import {
+  adoptSocket,
+  ExportError,
+  listenAt,
+  type ServerSocket,
+  VhostUserBlkServer,
+} from '../exports/index.ts';
+import { openDisk, StorageError } from '../storage/index.ts';
+import { exitNow, type Logger } from '../sys/index.ts';
+import { createCliLogger } from './cli-logger.ts';
+import {
+  configOf,
+  createCommand,
+  UsageError,
+  type VhostUserBlkConfig,
+} from './vhost-user-blk-options.ts';
+
+const EXIT_FAILURE = 1;
+const EXIT_USAGE = 2;
+/** Time for requests under way at the end; the promise is to be gone within a second. */
+const SHUTDOWN_TIMEOUT_MS = 800;
+/** What the schema in QEMU's docs/interop/vhost-user.json has for block devices. */
+const CAPABILITIES = { type: 'block', features: ['read-only', 'blk-file'] };
+
+function packageVersion(): string {
+  const path = new URL('../../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version;
+}
+
+function fail(message: string, code: number): never {
+  process.stderr.write(
+    `vhost-user-blk: ${message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ')}\n`,
+  );
+  exitNow(code);
+}
+
+function parse(argv: readonly string[]): VhostUserBlkConfig {
+  // Comes first: everything else on the command line is to be ignored then.
+  if (argv.includes('--print-capabilities') || argv.includes('-c')) {
+    process.stdout.write(`${JSON.stringify(CAPABILITIES)}\n`);
+    process.exit(0);
+  }
+  const command = createCommand(packageVersion())
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} });
+  try {
+    command.parse(argv, { from: 'user' });
+    return configOf(command);
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) process.exit(0);
+    if (error instanceof CommanderError || error instanceof UsageError) {
+      return fail(`${error.message} (see --help)`, EXIT_USAGE);
+    }
+    throw error;
+  }
+}
+
+async function run(config: VhostUserBlkConfig, logger: Logger): Promise<void> {
+  const disk = openDisk(config.disk);
+  let socket: ServerSocket | undefined;
+  try {
+    socket =
+      config.socket.kind === 'path' ? listenAt(config.socket.path) : adoptSocket(config.socket.fd);
+    const { numQueues, queueSize, threads, serial, maxPollUs, engine } = config;
+    const onFailure = (error: Error): void => {
+      logger.error(`internal error in a queue worker: ${error.stack ?? error.message}`);
+      socket?.close();
+      exitNow(EXIT_FAILURE);
+    };
+    const settings = { numQueues, queueSize, threads, serial, maxPollUs, engine, logger };
+    const server = await VhostUserBlkServer.start({ disk, socket, ...settings }, onFailure);
+    logger.info(disk.description);
+    logger.info(
+      config.socket.kind === 'path'
+        ? `listening at ${config.socket.path}`
+        : `serving descriptor ${config.socket.fd}`,
+    );
+    stopOnSignals(server, logger);
+    await server.ended;
+    disk.close();
+  } catch (error) {
+    socket?.close();
+    throw error;
+  }
+}
+
+function stopOnSignals(server: VhostUserBlkServer, logger: Logger): void {
+  let isStopping = false;
+  const stop = (signal: NodeJS.Signals): void => {
+    if (isStopping) return;
+    isStopping = true;
+    logger.info(`${signal}: finishing the requests under way`);
+    setTimeout(() => {
+      logger.error(`requests are still under way after ${SHUTDOWN_TIMEOUT_MS} ms: giving up`);
+      exitNow(EXIT_FAILURE);
+    }, SHUTDOWN_TIMEOUT_MS).unref();
+    void server.close();
+  };
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, stop);
+}
+
+const config = parse(process.argv.slice(2));
+const logger = createCliLogger(config.logLevel, config.logFormat);
+process.on('uncaughtException', (error) => {
+  logger.error(`internal error: ${error.stack ?? error.message}`);
+  exitNow(EXIT_FAILURE);
+});
+try {
+  await run(config, logger);
+  process.exit(0);
+} catch (error) {
+  if (error instanceof StorageError || error instanceof ExportError) {
+    fail(error.message, EXIT_FAILURE);
+  }
+  throw error;
+}
