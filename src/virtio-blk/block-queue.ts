@@ -36,10 +36,13 @@ import type { DeviceState } from './device-state.ts';
 import { type CachePolicy, cachePolicy, hasFeature } from './features.ts';
 import { RequestParser, type RequestRules, START_DISK, UNANSWERABLE } from './request-parser.ts';
 
-/** Requests taken in one turn before completions and other queues get theirs. */
-const BATCH_REQUESTS = 256;
-/** Used entries after which the driver is shown what is done, though the batch goes on. */
-const PUBLISH_EVERY = 16;
+/**
+ * Requests taken in one turn. The first turn after the ring was empty takes few, so that the driver
+ * is told early and wakes up while the rest is being served; each further turn takes twice as many,
+ * which makes notifications rare under load.
+ */
+const FIRST_BATCH_REQUESTS = 1;
+const MAX_BATCH_REQUESTS = 256;
 /** How often a ring without kicks is looked at when nothing else happens, in milliseconds. */
 const POLLED_RING_INTERVAL_MS = 0.1;
 /** No event descriptor. */
@@ -79,6 +82,7 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
   readonly #onBroken: (reason: string) => void;
   #memory: GuestMemory;
   #accepting = true;
+  #batch = FIRST_BATCH_REQUESTS;
   #isBroken = false;
   #onDrained: (() => void) | undefined;
 
@@ -174,13 +178,13 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
 
   #serveBatch(available: number): boolean {
     const ring = this.#ring;
-    let count = Math.min(available, this.#requests.freeCount, BATCH_REQUESTS);
-    if (count === 0) return false;
+    const possible = Math.min(available, this.#requests.freeCount);
+    if (possible === 0) return false;
     ring.suppressKicks();
-    for (; count > 0 && this.#accepting; count--) {
-      this.#serve(ring.takeHead());
-      if (ring.unpublished >= PUBLISH_EVERY) this.#publish();
-    }
+    const count = Math.min(possible, this.#batch);
+    for (let served = 0; served < count && this.#accepting; served++) this.#serve(ring.takeHead());
+    const isEmptied = count === available;
+    this.#batch = isEmptied ? FIRST_BATCH_REQUESTS : Math.min(this.#batch * 2, MAX_BATCH_REQUESTS);
     return true;
   }
 

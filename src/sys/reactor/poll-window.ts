@@ -4,9 +4,9 @@
  * Waking a sleeping thread costs 20 to 60 us on a virtual machine, so a short wait is better spent
  * looking. Whether the next wait will be short is judged by whether polling has paid: work that
  * arrives within the window earns credit, a window that passes in vain costs some. Without credit
- * the thread sleeps at once, and tries again only after a number of sleeps that doubles with every
- * failed try. So a busy queue is polled, a slow one hardly ever, and an idle one never: idle means
- * one long sleep.
+ * the thread sleeps at once, but tries again after some sleeps, twice as many after each try that
+ * failed. So a busy queue is polled, a slow one now and then, and an idle one never: idle means one
+ * long sleep. (Polling also fails when the driver shares the processor: it cannot run meanwhile.)
  */
 
 const MICROSECONDS_PER_MS = 1000;
@@ -14,9 +14,9 @@ const MICROSECONDS_PER_MS = 1000;
 const MAX_CREDIT = 8;
 /** Windows granted to a new try. */
 const TRIAL_CREDIT = 1;
-/** Sleeps before the first new try, and the most there can be between two. */
-const FIRST_PAUSE_SLEEPS = 8;
-const MAX_PAUSE_SLEEPS = 1024;
+/** Sleeps before the first new try, and the most there can be before a later one. */
+const FIRST_PAUSE_SLEEPS = 2;
+const MAX_PAUSE_SLEEPS = 64;
 /** Looks between two readings of the clock (a reading costs about as much as two looks). */
 const LOOKS_PER_CLOCK = 16;
 

@@ -1,0 +1,188 @@
+/**
+ * What is compared: vhostkit, qemu-storage-daemon, and fio on the bare file as the limit.
+ */
+import { type ChildProcess, execFile, type StdioOptions } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { Client, cpuSeconds, SERVER_CPU, spawnPinned } from './processes.ts';
+import type { Measurement, Workload } from './workload.ts';
+
+/** Where the disk's data is. */
+export interface Medium {
+  readonly name: string;
+  /** A file, or `undefined` for a disk that does no I/O. */
+  readonly path: string | undefined;
+  readonly diskBytes: number;
+  readonly isDirect: boolean;
+}
+
+/** Something that can run workloads on a medium. */
+export interface Peer {
+  readonly name: string;
+  /** `undefined` for workloads that it does not have. */
+  run(workload: Workload, seconds: number): Promise<Measurement | undefined>;
+  close(): Promise<void>;
+}
+
+const SERVER = fileURLToPath(new URL('../src/cli/vhost-user-blk.js', import.meta.url));
+const STARTUP_TIMEOUT_MS = 10_000;
+const STARTUP_POLL_MS = 20;
+const STOP_TIMEOUT_MS = 3000;
+const NANOSECONDS_PER_US = 1000;
+
+/** A vhost-user-blk server process and a client of it. */
+class ServerPeer implements Peer {
+  readonly name: string;
+  readonly #server: ChildProcess;
+  readonly #client: Client;
+  readonly #diskBytes: number;
+
+  static async start(
+    name: string,
+    program: string,
+    args: readonly string[],
+    socketPath: string,
+    diskBytes: number,
+  ): Promise<ServerPeer> {
+    const stdio: StdioOptions = ['ignore', 'inherit', 'inherit'];
+    const server = spawnPinned(SERVER_CPU, program, args, { stdio });
+    let hasEnded = false;
+    server.once('exit', () => {
+      hasEnded = true;
+    });
+    const deadlineMs = performance.now() + STARTUP_TIMEOUT_MS;
+    while (!existsSync(socketPath)) {
+      if (hasEnded || performance.now() > deadlineMs) throw new Error(`${name} did not start`);
+      await sleep(STARTUP_POLL_MS);
+    }
+    return new ServerPeer(name, server, await Client.connect(socketPath), diskBytes);
+  }
+
+  private constructor(name: string, server: ChildProcess, client: Client, diskBytes: number) {
+    this.name = name;
+    this.#server = server;
+    this.#client = client;
+    this.#diskBytes = diskBytes;
+  }
+
+  async run(workload: Workload, seconds: number): Promise<Measurement> {
+    const pid = this.#server.pid ?? 0;
+    const before = cpuSeconds(pid);
+    const result = await this.#client.run({ workload, seconds, diskBytes: this.#diskBytes });
+    return { ...result, serverCpuSeconds: cpuSeconds(pid) - before };
+  }
+
+  async close(): Promise<void> {
+    await this.#client.close();
+    const exited = once(this.#server, 'exit');
+    this.#server.kill('SIGTERM');
+    // qemu-storage-daemon 7.2 may hang in its shutdown.
+    const timer = setTimeout(() => this.#server.kill('SIGKILL'), STOP_TIMEOUT_MS);
+    await exited;
+    clearTimeout(timer);
+  }
+}
+
+/** Start vhostkit's server. One thread for each of the two queues. */
+export function startVhostkit(medium: Medium, folder: string): Promise<Peer> {
+  const socketPath = join(folder, 'vhostkit.sock');
+  const disk =
+    medium.path === undefined
+      ? [`--disk=null,size=${medium.diskBytes}`]
+      : [`--blk-file=${medium.path}`, `--cache=${medium.isDirect ? 'none' : 'writeback'}`];
+  // The peers share the file.
+  const rest = ['--locking=off', '--num-queues=2', '--threads=2', '--log-level=warn'];
+  const args = [SERVER, `--socket-path=${socketPath}`, ...disk, ...rest];
+  return ServerPeer.start('vhostkit', process.execPath, args, socketPath, medium.diskBytes);
+}
+
+/** Start qemu-storage-daemon with an I/O thread and io_uring, as its documentation advises. */
+export function startStorageDaemon(medium: Medium, folder: string): Promise<Peer> {
+  const socketPath = join(folder, 'storage-daemon.sock');
+  const node =
+    medium.path === undefined
+      ? `driver=null-co,node-name=disk,read-zeroes=off,size=${medium.diskBytes}`
+      : `driver=file,node-name=disk,filename=${medium.path},aio=io_uring,locking=off,` +
+        `cache.direct=${medium.isDirect ? 'on' : 'off'}`;
+  const args = [
+    ...['--object', 'iothread,id=thread0'],
+    ...['--blockdev', node],
+    '--export',
+    'type=vhost-user-blk,id=export,node-name=disk,writable=on,num-queues=2,iothread=thread0,' +
+      `addr.type=unix,addr.path=${socketPath}`,
+  ];
+  const program = 'qemu-storage-daemon';
+  return ServerPeer.start(program, program, args, socketPath, medium.diskBytes);
+}
+
+/** fio's io_uring engine on the file itself: no vhost-user, no copy of a request. */
+export class FioPeer implements Peer {
+  readonly name = 'fio io_uring';
+  readonly #medium: Medium;
+
+  constructor(medium: Medium) {
+    this.#medium = medium;
+  }
+
+  async run(workload: Workload, seconds: number): Promise<Measurement | undefined> {
+    const { path, isDirect, diskBytes } = this.#medium;
+    if (path === undefined || workload.polled || workload.queues > 1) return undefined;
+    const verb = `${workload.pattern === 'random' ? 'rand' : ''}${workload.operation}`;
+    const { stdout } = await promisify(execFile)('fio', [
+      '--name=bench',
+      `--filename=${path}`,
+      `--size=${diskBytes}`,
+      `--rw=${verb}`,
+      `--bs=${workload.blockBytes}`,
+      `--iodepth=${workload.depth}`,
+      '--ioengine=io_uring',
+      `--direct=${isDirect ? 1 : 0}`,
+      '--time_based',
+      `--runtime=${seconds}`,
+      '--thread',
+      '--norandommap',
+      // It would drop the page cache that the others are measured on.
+      '--invalidate=0',
+      '--randrepeat=0',
+      '--percentile_list=50:99:99.9',
+      '--output-format=json',
+    ]);
+    return readFioResult(JSON.parse(stdout), workload.operation);
+  }
+
+  async close(): Promise<void> {}
+}
+
+interface FioOutput {
+  readonly jobs: readonly {
+    readonly usr_cpu: number;
+    readonly sys_cpu: number;
+    readonly job_runtime: number;
+    readonly read: FioDirection;
+    readonly write: FioDirection;
+  }[];
+}
+
+interface FioDirection {
+  readonly total_ios: number;
+  readonly runtime: number;
+  readonly clat_ns: { readonly percentile: Readonly<Record<string, number>> };
+}
+
+function readFioResult(output: FioOutput, operation: 'read' | 'write'): Measurement {
+  const [job] = output.jobs;
+  const { total_ios, runtime, clat_ns } = job[operation];
+  const us = (name: string): number => clat_ns.percentile[name] / NANOSECONDS_PER_US;
+  return {
+    requests: total_ios,
+    seconds: runtime / 1000,
+    p50Us: us('50.000000'),
+    p99Us: us('99.000000'),
+    p999Us: us('99.900000'),
+    serverCpuSeconds: ((job.usr_cpu + job.sys_cpu) / 100) * (job.job_runtime / 1000),
+  };
+}
