@@ -3,7 +3,7 @@
  * thread with nothing else, and allocates nothing while it does.
  */
 import type { RecordableHistogram } from 'node:perf_hooks';
-import { drainEvent, signalEvent } from '../src/sys/index.ts';
+import { awaitEvent, signalEvent } from '../src/sys/index.ts';
 import type { DriverConnection, DriverQueue } from '../src/testing/index.ts';
 import { HEADER_BYTES, RequestType, SECTOR_BYTES, Status } from '../src/virtio-blk/index.ts';
 import { DriverRing, RingFeature } from '../src/virtqueue/index.ts';
@@ -149,6 +149,6 @@ export class LoadQueue {
 
   /** Sleep until the device calls. */
   sleep(): void {
-    if (this.#ring.requestCalls()) drainEvent(this.#queue.call.number);
+    if (this.#ring.requestCalls()) awaitEvent(this.#queue.call.number);
   }
 }

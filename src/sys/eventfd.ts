@@ -3,7 +3,7 @@
  *
  * SAFETY: `signal` writes from a constant in mapped memory that lives as long as the process.
  */
-import { EventFdFlag, ReadWriteFlag } from './constants.ts';
+import { Epoll, EventFdFlag, ReadWriteFlag } from './constants.ts';
 import { call, Errno, SystemError } from './errors.ts';
 import { Fd } from './fd.ts';
 import { lastErrno, libc } from './libc.ts';
@@ -13,10 +13,15 @@ const scratch = Mapping.anonymous(4096);
 const ONE_ADDRESS = scratch.address;
 const VALUE_ADDRESS = scratch.address + 8;
 const IOVEC_ADDRESS = scratch.address + 16;
-const words = new BigUint64Array(scratch.view(0, 32));
+const POLL_ADDRESS = scratch.address + 32;
+const words = new BigUint64Array(scratch.view(0, 40));
 words[0] = 1n;
 words[2] = BigInt(VALUE_ADDRESS);
 words[3] = 8n;
+/** A `struct pollfd`, and poll(2)'s timeout for none. */
+const pollFd = new Int32Array(words.buffer, 32, 1);
+const pollEvents = new Uint16Array(words.buffer, 36, 2);
+const FOREVER = -1;
 
 /** A new event counter at zero; non-blocking unless a thread is to sleep in `drainEvent`. */
 export function createEventFd(options: { blocking?: boolean } = {}): Fd {
@@ -47,6 +52,21 @@ export function drainEvent(fd: number): number {
     const errno = lastErrno();
     if (errno === Errno.EAGAIN) return 0;
     if (errno !== Errno.EINTR) throw new SystemError('read', errno, 'eventfd');
+  }
+}
+
+/**
+ * Sleep until a counter is not zero, take its value (0 if somebody else did first), set it to zero. Unlike `drainEvent` it
+ * sleeps whatever mode the descriptor is in: its mode belongs to all who share it, and some
+ * back-ends make the descriptors they are sent non-blocking.
+ */
+export function awaitEvent(fd: number): number {
+  pollFd[0] = fd;
+  pollEvents[0] = Epoll.IN;
+  for (;;) {
+    if (libc.poll(POLL_ADDRESS, 1, FOREVER) === 1) return drainEvent(fd);
+    const errno = lastErrno();
+    if (errno !== Errno.EINTR) throw new SystemError('poll', errno, 'eventfd');
   }
 }
 

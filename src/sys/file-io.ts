@@ -35,41 +35,61 @@ export function joinHalves(low: number, high: number): number {
   return (high >>> 0) * 2 ** 32 + (low >>> 0);
 }
 
-/** `FileIo` by plain system calls in the calling thread: never `PENDING`. */
+// Bound to constants of their own: a property of the table would be looked up in every call.
+const { pread, preadv, pwrite, pwritev, pwritev2 } = libc;
+
+/**
+ * `FileIo` by plain system calls in the calling thread: never `PENDING`. Lists of one piece, which
+ * are most, take the calls that need not fetch a list.
+ */
 export class SyncFileIo implements FileIo {
   readonly #fd: number;
   readonly #table: IovecTable;
+  readonly #words: Int32Array;
 
   constructor(fd: number, table: IovecTable) {
     this.#fd = fd;
     this.#table = table;
+    this.#words = table.words;
   }
 
   readv(slot: number, offsetLow: number, offsetHigh: number): number {
-    const table = this.#table;
     const offset = joinHalves(offsetLow, offsetHigh);
     for (;;) {
-      const done = libc.preadv(this.#fd, table.address(slot), table.remaining(slot), offset);
+      const done = this.#read(slot, offset);
       if (done >= 0) return done;
       const errno = lastErrno();
       if (errno !== Errno.EINTR) return -errno;
     }
   }
 
-  writev(slot: number, offsetLow: number, offsetHigh: number, flags: number): number {
+  #read(slot: number, offset: number): number {
     const table = this.#table;
+    const count = table.remaining(slot);
+    if (count !== 1) return preadv(this.#fd, table.address(slot), count, offset);
+    const at = table.firstWord(slot);
+    const address = joinHalves(this.#words[at], this.#words[at + 1]);
+    return pread(this.#fd, address, this.#words[at + 2], offset);
+  }
+
+  writev(slot: number, offsetLow: number, offsetHigh: number, flags: number): number {
     const offset = joinHalves(offsetLow, offsetHigh);
     for (;;) {
-      const address = table.address(slot);
-      const count = table.remaining(slot);
-      const done =
-        flags === 0
-          ? libc.pwritev(this.#fd, address, count, offset)
-          : libc.pwritev2(this.#fd, address, count, offset, flags);
+      const done = this.#write(slot, offset, flags);
       if (done >= 0) return done;
       const errno = lastErrno();
       if (errno !== Errno.EINTR) return -errno;
     }
+  }
+
+  #write(slot: number, offset: number, flags: number): number {
+    const table = this.#table;
+    const count = table.remaining(slot);
+    if (flags !== 0) return pwritev2(this.#fd, table.address(slot), count, offset, flags);
+    if (count !== 1) return pwritev(this.#fd, table.address(slot), count, offset);
+    const at = table.firstWord(slot);
+    const address = joinHalves(this.#words[at], this.#words[at + 1]);
+    return pwrite(this.#fd, address, this.#words[at + 2], offset);
   }
 
   fdatasync(_slot: number): number {

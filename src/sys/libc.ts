@@ -58,6 +58,7 @@ const FUNCTIONS = {
   mmap: ['address', ['address', 'size', 'int', 'int', 'int', 'offset']],
   munmap: ['int', ['address', 'size']],
   open: ['int', ['string', 'int', 'uint']],
+  poll: ['int', ['address', 'uint', 'int']],
   pread: ['offset', ['int', 'address', 'size', 'offset']],
   preadv: ['offset', ['int', 'address', 'int', 'offset']],
   preadv2: ['offset', ['int', 'address', 'int', 'offset', 'int']],

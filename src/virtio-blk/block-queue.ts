@@ -30,18 +30,14 @@ import {
   type SplitRing,
 } from '../virtqueue/index.ts';
 import type { BlockRequests } from './block-requests.ts';
+import { CallPacer } from './call-pacer.ts';
 import { Limit, RequestType, SECTOR_BYTES, Status } from './constants.ts';
 import { Counter } from './counters.ts';
 import type { DeviceState } from './device-state.ts';
 import { type CachePolicy, cachePolicy, hasFeature } from './features.ts';
 import { RequestParser, type RequestRules, START_DISK, UNANSWERABLE } from './request-parser.ts';
 
-/**
- * Requests taken in one turn. The first turn after the ring was empty takes few, so that the driver
- * is told early and wakes up while the rest is being served; each further turn takes twice as many,
- * which makes notifications rare under load.
- */
-const FIRST_BATCH_REQUESTS = 1;
+/** Requests taken in one turn before completions and other queues get theirs. */
 const MAX_BATCH_REQUESTS = 256;
 /** How often a ring without kicks is looked at when nothing else happens, in milliseconds. */
 const POLLED_RING_INTERVAL_MS = 0.1;
@@ -81,8 +77,8 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
   readonly #indirectAllowed: boolean;
   readonly #onBroken: (reason: string) => void;
   #memory: GuestMemory;
+  readonly #pacer = new CallPacer();
   #accepting = true;
-  #batch = FIRST_BATCH_REQUESTS;
   #isBroken = false;
   #onDrained: (() => void) | undefined;
 
@@ -178,13 +174,15 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
 
   #serveBatch(available: number): boolean {
     const ring = this.#ring;
-    const possible = Math.min(available, this.#requests.freeCount);
-    if (possible === 0) return false;
+    const count = Math.min(available, this.#requests.freeCount, MAX_BATCH_REQUESTS);
+    if (count === 0) return false;
     ring.suppressKicks();
-    const count = Math.min(possible, this.#batch);
-    for (let served = 0; served < count && this.#accepting; served++) this.#serve(ring.takeHead());
-    const isEmptied = count === available;
-    this.#batch = isEmptied ? FIRST_BATCH_REQUESTS : Math.min(this.#batch * 2, MAX_BATCH_REQUESTS);
+    const held = this.#pacer.begin(count);
+    for (let served = 0; served < count && this.#accepting; served++) {
+      this.#serve(ring.takeHead());
+      if (ring.unpublished >= held || !ring.wouldCall) this.#publish();
+    }
+    this.#pacer.end(count);
     return true;
   }
 

@@ -93,16 +93,25 @@ export class SplitRing {
     return (this.#usedIdx - this.#publishedIdx) & 0xffff;
   }
 
+  /**
+   * Whether the driver would have to be called for what is unpublished, as far as can be seen now:
+   * it is asleep, then, and each call costs a wake-up.
+   */
+  get wouldCall(): boolean {
+    // Plain loads: a hint may be stale, `publish` looks again in the right order.
+    if (!this.#eventIdx) return (this.#available[FLAGS] & AVAIL_NO_INTERRUPT) === 0;
+    return needsEvent(this.#available[this.#usedEventAt], this.#usedIdx, this.#publishedIdx);
+  }
+
   /** Show the driver all used entries. True if it wants to be called for them. */
   publish(): boolean {
     const before = this.#publishedIdx;
-    const now = this.#usedIdx;
-    this.#publishedIdx = now;
-    Atomics.store(this.#used16, IDX, now);
+    this.#publishedIdx = this.#usedIdx;
+    Atomics.store(this.#used16, IDX, this.#usedIdx);
     if (!this.#eventIdx) {
       return (Atomics.load(this.#available, FLAGS) & AVAIL_NO_INTERRUPT) === 0;
     }
-    return needsEvent(Atomics.load(this.#available, this.#usedEventAt), now, before);
+    return needsEvent(Atomics.load(this.#available, this.#usedEventAt), this.#usedIdx, before);
   }
 
   /**
