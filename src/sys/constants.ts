@@ -70,7 +70,6 @@ export const BlockIoctl = {
   GET_MIN_IO: 0x1278, // BLKIOMIN: uint
   GET_OPT_IO: 0x1279, // BLKIOOPT: uint
   DISCARD: 0x1277, // BLKDISCARD: u64[2]
-  ZERO_OUT: 0x127f, // BLKZEROOUT: u64[2]
 } as const;
 
 /** preadv2(2). */

@@ -18,11 +18,19 @@ export interface FileIoHandler {
   onFileIo(slot: number, result: number): void;
 }
 
-/** Operations on one file. Each returns `PENDING` or its result. */
-export interface FileIo {
-  readv(slot: number, offsetLow: number, offsetHigh: number): number;
-  /** @param flags - 0 or `ReadWriteFlag.DSYNC`: on stable storage when it completes. */
+/** Writes to one file. */
+export interface Writer {
+  /**
+   * Write a slot's list; returns `PENDING` or the result.
+   *
+   * @param flags - 0 or `ReadWriteFlag.DSYNC`: on stable storage when it completes.
+   */
   writev(slot: number, offsetLow: number, offsetHigh: number, flags: number): number;
+}
+
+/** Operations on one file. Each returns `PENDING` or its result. */
+export interface FileIo extends Writer {
+  readv(slot: number, offsetLow: number, offsetHigh: number): number;
   fdatasync(slot: number): number;
   /** @param mode - `Fallocate` flags. */
   fallocate(slot: number, mode: number, offsetBytes: number, lengthBytes: number): number;

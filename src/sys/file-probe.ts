@@ -1,10 +1,9 @@
 /**
  * What a file can do: the questions a disk asks before it decides how to reach its file.
  */
-import { BlockIoctl, FileSystemMagic, ReadWriteFlag, Statx } from './constants.ts';
-import { call, Errno } from './errors.ts';
+import { BlockIoctl, FileSystemMagic, Statx } from './constants.ts';
+import { call } from './errors.ts';
 import { lastErrno, libc } from './libc.ts';
-import { Mapping } from './mapping.ts';
 
 const STATFS_BYTES = 256;
 
@@ -50,19 +49,6 @@ export function directIoAlignment(fd: number): DirectIoAlignment | undefined {
   return offsetBytes === 0 ? undefined : { memoryBytes, offsetBytes };
 }
 
-/**
- * Whether reads of the file can be asked not to block (RWF_NOWAIT). Where they cannot, io_uring
- * hands every request to a kernel thread.
- */
-export function supportsNoWait(fd: number): boolean {
-  using block = Mapping.anonymous(8192);
-  const iovec = new BigUint64Array(block.view(0, 16));
-  iovec[0] = BigInt(block.address + 4096);
-  iovec[1] = 1n;
-  const result = libc.preadv2(fd, block.address, 1, 0, ReadWriteFlag.NOWAIT);
-  return result >= 0 || lastErrno() !== Errno.EOPNOTSUPP;
-}
-
 /** Ask a block device for its sizes. */
 export function blockDeviceGeometry(fd: number): BlockDeviceGeometry {
   const value = new DataView(new ArrayBuffer(8));
@@ -80,16 +66,11 @@ export function blockDeviceGeometry(fd: number): BlockDeviceGeometry {
 }
 
 /**
- * A block device's own discard or zero-out (BLKDISCARD, BLKZEROOUT), in the calling thread.
+ * Tell a block device that a range is not needed any more (BLKDISCARD), in the calling thread.
  *
  * @returns 0 or a negative errno.
  */
-export function blockDeviceRange(
-  fd: number,
-  operation: 'DISCARD' | 'ZERO_OUT',
-  offsetBytes: number,
-  lengthBytes: number,
-): number {
+export function discardRange(fd: number, offsetBytes: number, lengthBytes: number): number {
   const range = BigUint64Array.of(BigInt(offsetBytes), BigInt(lengthBytes));
-  return libc.ioctl(fd, BlockIoctl[operation], range) === -1 ? -lastErrno() : 0;
+  return libc.ioctl(fd, BlockIoctl.DISCARD, range) === -1 ? -lastErrno() : 0;
 }

@@ -8,15 +8,14 @@ export { awaitEvent, createEventFd, drainEvent, signalEvent, takeEventCount } fr
 export { exitNow } from './exit-now.ts';
 export { closeAll, Fd } from './fd.ts';
 export { openFile, readAt, writeAt } from './file.ts';
-export { type FileIo, type FileIoHandler, PENDING, SyncFileIo } from './file-io.ts';
+export { type FileIo, type FileIoHandler, PENDING, SyncFileIo, type Writer } from './file-io.ts';
 export {
   type BlockDeviceGeometry,
   blockDeviceGeometry,
-  blockDeviceRange,
   type DirectIoAlignment,
   directIoAlignment,
+  discardRange,
   isMemoryBacked,
-  supportsNoWait,
 } from './file-probe.ts';
 export { type CompletionSink, IoUring, type IoUringOptions } from './io-uring/io-uring.ts';
 export { IovecTable, SEGMENTS_PER_SLOT } from './iovec-table.ts';

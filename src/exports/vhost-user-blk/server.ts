@@ -37,7 +37,7 @@ export const VHOST_USER_BLK_DEFAULTS = Object.freeze({
   queueSize: 1024,
   threads: 1,
   serial: 'vhostkit',
-  maxPollUs: 32,
+  maxPollUs: 100,
   engine: 'auto' as EngineChoice,
 });
 

@@ -7,7 +7,7 @@
  * step may be pending.
  */
 import {
-  blockDeviceRange,
+  discardRange,
   Errno,
   Fallocate,
   type FileIo,
@@ -15,6 +15,7 @@ import {
   IO_ERROR,
   PENDING,
   ReadWriteFlag,
+  type Writer,
 } from '../../sys/index.ts';
 import type { DiskChannel, DiskRequestHandler } from '../disk.ts';
 import { DiskFlag, DiskOperation, type DiskRequests } from '../disk-requests.ts';
@@ -40,9 +41,9 @@ const GO_ON = 1;
 /** The ways into the file that a channel works with. */
 export interface FilePaths {
   readonly fd: number;
-  /** For reads, for writes, and for the rest. */
   readonly reads: FileIo;
-  readonly writes: FileIo;
+  readonly writes: Writer;
+  /** For the rest; the path to close. */
   readonly control: FileIo;
   readonly isBlockDevice: boolean;
   /** With direct I/O: for requests that do not meet its alignment. */
@@ -66,7 +67,7 @@ export class FileChannel implements DiskChannel, FileIoHandler {
   readonly #handler: DiskRequestHandler;
   readonly #paths: FilePaths;
   readonly #reads: FileIo;
-  readonly #writes: FileIo;
+  readonly #writes: Writer;
   readonly #unaligned: UnalignedIo | undefined;
   readonly #step: Uint8Array;
   readonly #doneBytes: Float64Array;
@@ -139,7 +140,7 @@ export class FileChannel implements DiskChannel, FileIoHandler {
     const length = requests.lengthBytes[slot];
     switch (step) {
       case Step.DEVICE_DISCARD:
-        return blockDeviceRange(this.#paths.fd, 'DISCARD', offset, length);
+        return discardRange(this.#paths.fd, offset, length);
       case Step.PUNCH:
         return this.#paths.control.fallocate(slot, PUNCH, offset, length);
       case Step.ZERO_IN_PLACE:
@@ -240,7 +241,6 @@ export class FileChannel implements DiskChannel, FileIoHandler {
   }
 
   close(): void {
-    const { reads, writes, control } = this.#paths;
-    for (const path of new Set([reads, writes, control])) path.close();
+    this.#paths.control.close();
   }
 }

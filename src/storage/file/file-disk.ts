@@ -5,11 +5,17 @@ import { type FileIoHandler, type Reactor, SharedMutex, SyncFileIo } from '../..
 import type { Disk, DiskChannel, DiskInfo, DiskRequestHandler } from '../disk.ts';
 import type { DiskRequests } from '../disk-requests.ts';
 import { FileChannel, type FilePaths } from './file-channel.ts';
+import { PageCacheWrites } from './page-cache-writes.ts';
 import { UnalignedIo } from './unaligned-io.ts';
 import { ZeroPages } from './zero-pages.ts';
 
-/** Who does a transfer: the reactor's engine, or the reactor's thread by a plain system call. */
-export type TransferBy = 'engine' | 'thread';
+/**
+ * Where a file's data is found, which decides how to get at it. io_uring is not always the faster
+ * way: a file that lives in memory has no non-blocking reads, so the kernel would hand every
+ * request to a thread of its own; a plain system call is many times faster there, and never waits
+ * for a device.
+ */
+export type FileAccess = 'memory' | 'page-cache' | 'direct';
 
 /** A file disk for another thread: plain data, and a descriptor that stays the first thread's. */
 export interface FileDiskHandle {
@@ -18,8 +24,7 @@ export interface FileDiskHandle {
   readonly description: string;
   readonly fd: number;
   readonly isBlockDevice: boolean;
-  readonly readsBy: TransferBy;
-  readonly writesBy: TransferBy;
+  readonly access: FileAccess;
   /** Alignments of direct I/O; absent for buffered I/O. */
   readonly direct?: { readonly memoryBytes: number; readonly offsetBytes: number };
   /** Guards read-modify-write of blocks, see `UnalignedIo`. */
@@ -50,14 +55,19 @@ export class FileDisk implements Disk {
 
   openChannel(reactor: Reactor, requests: DiskRequests, handler: DiskRequestHandler): DiskChannel {
     const openPaths = (ioHandler: FileIoHandler): FilePaths => {
-      const { fd, isBlockDevice, readsBy, writesBy } = this.#handle;
+      const { fd, isBlockDevice, access } = this.#handle;
       const engine = reactor.fileIo(fd, requests.iovecs, ioHandler);
       const thread = new SyncFileIo(fd, requests.iovecs);
+      const writes = {
+        memory: thread,
+        'page-cache': new PageCacheWrites(requests, thread, engine),
+        direct: engine,
+      };
       return {
         fd,
         isBlockDevice,
-        reads: readsBy === 'engine' ? engine : thread,
-        writes: writesBy === 'engine' ? engine : thread,
+        reads: access === 'memory' ? thread : engine,
+        writes: writes[access],
         control: engine,
         unaligned: this.#unaligned,
         zeroPages: this.#zeroPages,

@@ -14,11 +14,10 @@ import {
   openFile,
   SharedMutex,
   SystemError,
-  supportsNoWait,
 } from '../../sys/index.ts';
 import type { DiskInfo } from '../disk.ts';
 import { StorageError } from '../errors.ts';
-import { FileDisk, type FileDiskHandle, type TransferBy } from './file-disk.ts';
+import { type FileAccess, FileDisk, type FileDiskHandle } from './file-disk.ts';
 import { lockImage } from './image-lock.ts';
 
 /** How the host's page cache is used, as in QEMU's `cache=`. */
@@ -56,15 +55,14 @@ export function openFileDisk(options: FileDiskOptions): FileDisk {
     if (locking) lock(fd, path, readOnly);
     const direct = cache === 'none' ? alignment(fd.number, isBlockDevice) : undefined;
     const info = inspect(fd.number, stats, options, direct?.offsetBytes);
-    const transfers = chooseTransfers(fd.number, cache);
+    const access = chooseAccess(fd.number, cache);
     const handle: FileDiskHandle = {
       kind: 'file',
       info,
-      description: describe(path, info, isBlockDevice, cache, transfers),
+      description: describe(path, info, isBlockDevice, cache, access),
       fd: fd.number,
       isBlockDevice,
-      readsBy: transfers.readsBy,
-      writesBy: transfers.writesBy,
+      access,
       ...(direct === undefined ? {} : { direct }),
       mutex: new SharedMutex().buffer,
     };
@@ -181,43 +179,25 @@ export function checkBlockSize(bytes: number): void {
   throw new StorageError('DISK_BLOCK_SIZE', message);
 }
 
-interface Transfers {
-  readonly readsBy: TransferBy;
-  readonly writesBy: TransferBy;
-  readonly because: string;
+function chooseAccess(fd: number, cache: CacheMode): FileAccess {
+  if (isMemoryBacked(fd)) return 'memory';
+  return cache === 'none' ? 'direct' : 'page-cache';
 }
 
-/**
- * io_uring is not always the faster way. A file that lives in memory has no non-blocking reads, so
- * the kernel would hand every request to a thread of its own; a plain system call is many times
- * faster there, and never waits for a device.
- */
-function chooseTransfers(fd: number, cache: CacheMode): Transfers {
-  if (isMemoryBacked(fd)) {
-    return { readsBy: 'thread', writesBy: 'thread', because: 'the file lives in memory' };
-  }
-  const because =
-    cache === 'none'
-      ? 'direct I/O'
-      : supportsNoWait(fd)
-        ? 'reads from the page cache do not block'
-        : 'transfers may block';
-  return { readsBy: 'engine', writesBy: 'engine', because };
-}
+const ACCESS_TEXT: Readonly<Record<FileAccess, string>> = {
+  memory: 'in memory: system calls',
+  'page-cache': 'reads by the engine, writes by system calls while they are quick',
+  direct: 'by the engine',
+};
 
 function describe(
   path: string,
   info: DiskInfo,
   isBlockDevice: boolean,
   cache: CacheMode,
-  transfers: Transfers,
+  access: FileAccess,
 ): string {
   const kind = isBlockDevice ? 'block device' : 'raw file';
   const mode = info.readOnly ? 'read-only' : `cache=${cache}`;
-  const how = (by: TransferBy): string => (by === 'engine' ? 'the engine' : 'system calls');
-  return (
-    `${path}: ${kind} of ${info.sizeBytes} bytes, ${mode}, ` +
-    `reads by ${how(transfers.readsBy)}, writes by ${how(transfers.writesBy)} ` +
-    `(${transfers.because})`
-  );
+  return `${path}: ${kind} of ${info.sizeBytes} bytes, ${mode}, ${ACCESS_TEXT[access]}`;
 }
