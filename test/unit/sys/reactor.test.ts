@@ -26,7 +26,13 @@ import {
 import { missingEngine, onReactor, REACTOR_KINDS } from '../../support/reactors.ts';
 
 for (const [engine, home] of REACTOR_KINDS) {
-  suite(`reactor: ${engine}, ${home}`, { skip: missingEngine(engine) ?? false }, () => {
+  const missing = missingEngine(engine);
+  if (missing !== undefined) {
+    // A suite that is skipped leaves no trace in the report; a test does.
+    test(`reactor: ${engine}, ${home}`, { skip: missing }, () => {});
+    continue;
+  }
+  suite(`reactor: ${engine}, ${home}`, () => {
     test('tells of every eventfd write, though the counter is never read', async () => {
       using event = createEventFd();
       let seen = 0;

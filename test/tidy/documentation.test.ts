@@ -1,0 +1,73 @@
+/** What users match on or type is documented, and documents point at things that exist. */
+import { strict as assert } from 'node:assert';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { createCommand } from '../../src/cli/vhost-user-blk-options.ts';
+import { filesUnder, linksOf, ROOT, readSource } from '../support/source-tree.ts';
+
+const DOCUMENTS = [
+  ...['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md'].map(readSource),
+  ...filesUnder('docs', '.md'),
+];
+
+/** The codes of a file's error classes, by the union type they are declared in. */
+function errorCodes(text: string): string[] {
+  return [...text.matchAll(/^export type \w+Code =([^;]+);/gm)].flatMap(([, union]) =>
+    [...union.matchAll(/'([A-Z_]+)'/g)].map(([, code]) => code),
+  );
+}
+
+test('every error code is in the reference', () => {
+  const codes = filesUnder('src', 'errors.ts').flatMap(({ text }) => errorCodes(text));
+  assert(codes.length > 20, 'the search for codes finds too few');
+  const reference = readSource('docs/reference/errors.md').text;
+  const documented = [...reference.matchAll(/^\| `([A-Z_]+)` \|/gm)].map(([, code]) => code);
+  assert.deepEqual(documented.sort(), codes.sort());
+});
+
+test('every option of vhost-user-blk is in the README, and no other', () => {
+  const options = createCommand('0').options.map(({ long }) => long ?? '');
+  const readme = readSource('README.md').text;
+  const [, section = ''] = /^### Options$([\s\S]*?)^#/m.exec(readme) ?? [];
+  const documented = [...section.matchAll(/^\| .*?`(--[a-z-]+)/gm)].map(([, name]) => name);
+  assert.deepEqual(documented.sort(), [...options, '--help'].sort());
+});
+
+test('every link of a document leads somewhere', () => {
+  const broken: string[] = [];
+  for (const document of DOCUMENTS) {
+    for (const { path, anchor } of linksOf(document)) {
+      const exists = existsSync(join(ROOT, path));
+      const hasAnchor = anchor === '' || !exists || headings(path).includes(anchor);
+      if (!exists || !hasAnchor) broken.push(`${document.path}: ${path}#${anchor}`);
+    }
+  }
+  assert.deepEqual(broken, []);
+});
+
+/** Anchors of a document's headings, as GitHub makes them. */
+function headings(path: string): string[] {
+  if (!path.endsWith('.md')) return [];
+  return [...readSource(path).text.matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\w\- ]/g, '')
+      .replace(/ /g, '-'),
+  );
+}
+
+test('the change log has a place for what comes next', () => {
+  assert.match(readSource('CHANGELOG.md').text, /^## \[?Unreleased\]?/m);
+});
+
+test('everything the package exports and runs is there', () => {
+  const manifest = JSON.parse(readSource('package.json').text) as {
+    bin: Record<string, string>;
+    exports: Record<string, string>;
+    files: string[];
+  };
+  const paths = [...Object.values(manifest.bin), ...Object.values(manifest.exports)];
+  const missing = [...paths, ...manifest.files].filter((path) => !existsSync(join(ROOT, path)));
+  assert.deepEqual(missing, []);
+});
