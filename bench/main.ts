@@ -16,6 +16,7 @@ import { arch, availableParallelism, cpus, release, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findProgram } from '../tools/guest/programs.ts';
+import { measureFootprints } from './footprint.ts';
 import { type BenchOptions, parseBenchOptions } from './options.ts';
 import { FioPeer, type Medium, type Peer, startStorageDaemon, startVhostkit } from './peers.ts';
 import { doNotPin } from './processes.ts';
@@ -23,6 +24,7 @@ import { formatTable, type Result, summarise } from './statistics.ts';
 import { type Measurement, WORKLOADS, type Workload, workloadName } from './workload.ts';
 
 const TMPFS = '/dev/shm';
+const STORAGE_DAEMON = 'qemu-storage-daemon';
 const NULL_DISK_BYTES = 2 ** 30;
 const CHUNK_BYTES = 1024 * 1024;
 
@@ -59,8 +61,8 @@ async function startPeers(medium: Medium, options: BenchOptions, folder: string)
   const peers: Peer[] = [];
   const wants = (name: string): boolean => options.peers.test(name);
   if (wants('vhostkit')) peers.push(await startVhostkit(medium, folder));
-  if (wants('qemu-storage-daemon')) {
-    if (findProgram('qemu-storage-daemon') === undefined) {
+  if (wants(STORAGE_DAEMON)) {
+    if (findProgram(STORAGE_DAEMON) === undefined) {
       console.error('no qemu-storage-daemon to compare with: apt-get install qemu-system-common');
     } else {
       peers.push(await startStorageDaemon(medium, folder));
@@ -169,7 +171,12 @@ async function main(): Promise<void> {
     for (const medium of planMedia(options, shmFolder)) {
       media.push(await runMedium(medium, options, folder));
     }
-    writeFileSync(options.output, `${JSON.stringify({ machine, media }, null, 2)}\n`);
+    const hasPeer = options.peers.test(STORAGE_DAEMON) && findProgram(STORAGE_DAEMON) !== undefined;
+    const footprint = options.media.test('footprint')
+      ? await measureFootprints(folder, hasPeer)
+      : undefined;
+    const report = { machine, media, footprint };
+    writeFileSync(options.output, `${JSON.stringify(report, null, 2)}\n`);
     console.log(`\nresults written to ${options.output}`);
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -36,7 +36,12 @@ export function parseBenchOptions(argv: readonly string[], defaultFolder: string
     .description('Compare vhostkit with qemu-storage-daemon, and with fio on the bare file.')
     .option('--rounds <n>', 'rounds; the peers take turns in each', positive, 5)
     .option('--seconds <n>', 'length of one run', positive, 1)
-    .option('--media <pattern>', 'only media that match: tmpfs, cached, direct, null', pattern, /./)
+    .option(
+      '--media <pattern>',
+      'only parts that match: tmpfs, cached, direct, null, footprint',
+      pattern,
+      /./,
+    )
     .option(
       '--workloads <pattern>',
       'only workloads that match, e.g. "randread .* 32$"',

@@ -3,7 +3,7 @@
  */
 import { type ChildProcess, execFile, type StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -30,13 +30,15 @@ export interface Peer {
 
 const SERVER = fileURLToPath(new URL('../src/cli/vhost-user-blk.js', import.meta.url));
 const STARTUP_TIMEOUT_MS = 10_000;
-const STARTUP_POLL_MS = 20;
+const STARTUP_POLL_MS = 5;
 const STOP_TIMEOUT_MS = 3000;
 const NANOSECONDS_PER_US = 1000;
 
 /** A vhost-user-blk server process and a client of it. */
-class ServerPeer implements Peer {
+export class ServerPeer implements Peer {
   readonly name: string;
+  /** From exec until the socket was there, in milliseconds. */
+  readonly startMs: number;
   readonly #server: ChildProcess;
   readonly #client: Client;
   readonly #diskBytes: number;
@@ -49,28 +51,44 @@ class ServerPeer implements Peer {
     diskBytes: number,
   ): Promise<ServerPeer> {
     const stdio: StdioOptions = ['ignore', 'inherit', 'inherit'];
+    // Not every server removes its socket.
+    rmSync(socketPath, { force: true });
     const server = spawnPinned(SERVER_CPU, program, args, { stdio });
     let hasEnded = false;
     server.once('exit', () => {
       hasEnded = true;
     });
-    const deadlineMs = performance.now() + STARTUP_TIMEOUT_MS;
+    const startedMs = performance.now();
     while (!existsSync(socketPath)) {
-      if (hasEnded || performance.now() > deadlineMs) throw new Error(`${name} did not start`);
+      if (hasEnded || performance.now() - startedMs > STARTUP_TIMEOUT_MS)
+        throw new Error(`${name} did not start`);
       await sleep(STARTUP_POLL_MS);
     }
-    return new ServerPeer(name, server, await Client.connect(socketPath), diskBytes);
+    const startMs = performance.now() - startedMs;
+    return new ServerPeer(name, server, startMs, await Client.connect(socketPath), diskBytes);
   }
 
-  private constructor(name: string, server: ChildProcess, client: Client, diskBytes: number) {
+  private constructor(
+    name: string,
+    server: ChildProcess,
+    startMs: number,
+    client: Client,
+    diskBytes: number,
+  ) {
     this.name = name;
+    this.startMs = startMs;
     this.#server = server;
     this.#client = client;
     this.#diskBytes = diskBytes;
   }
 
+  /** The server's process. */
+  get pid(): number {
+    return this.#server.pid ?? 0;
+  }
+
   async run(workload: Workload, seconds: number): Promise<Measurement> {
-    const pid = this.#server.pid ?? 0;
+    const { pid } = this;
     const before = cpuSeconds(pid);
     const result = await this.#client.run({ workload, seconds, diskBytes: this.#diskBytes });
     return { ...result, serverCpuSeconds: cpuSeconds(pid) - before };
@@ -88,7 +106,7 @@ class ServerPeer implements Peer {
 }
 
 /** Start vhostkit's server. One thread for each of the two queues. */
-export function startVhostkit(medium: Medium, folder: string): Promise<Peer> {
+export function startVhostkit(medium: Medium, folder: string): Promise<ServerPeer> {
   const socketPath = join(folder, 'vhostkit.sock');
   const disk =
     medium.path === undefined
@@ -101,7 +119,7 @@ export function startVhostkit(medium: Medium, folder: string): Promise<Peer> {
 }
 
 /** Start qemu-storage-daemon with an I/O thread and io_uring, as its documentation advises. */
-export function startStorageDaemon(medium: Medium, folder: string): Promise<Peer> {
+export function startStorageDaemon(medium: Medium, folder: string): Promise<ServerPeer> {
   const socketPath = join(folder, 'storage-daemon.sock');
   const node =
     medium.path === undefined
