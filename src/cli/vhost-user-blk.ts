@@ -72,13 +72,8 @@ async function run(config: VhostUserBlkConfig, logger: Logger): Promise<void> {
     socket =
       config.socket.kind === 'path' ? listenAt(config.socket.path) : adoptSocket(config.socket.fd);
     const { numQueues, queueSize, threads, serial, maxPollUs, engine } = config;
-    const onFailure = (error: Error): void => {
-      logger.error(`internal error in a queue worker: ${error.stack ?? error.message}`);
-      socket?.close();
-      exitNow(EXIT_FAILURE);
-    };
     const settings = { numQueues, queueSize, threads, serial, maxPollUs, engine, logger };
-    const server = await VhostUserBlkServer.start({ disk, socket, ...settings }, onFailure);
+    const server = await VhostUserBlkServer.start({ disk, socket, ...settings });
     logger.info(disk.description);
     logger.info(
       config.socket.kind === 'path'

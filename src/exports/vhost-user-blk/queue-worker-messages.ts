@@ -21,13 +21,15 @@ export interface QueueWorkerData {
   readonly wakeFd: number;
 }
 
-/** From the main thread. Every command is answered, in any order. */
+/** From the main thread. Every command but the last is answered, in any order. */
 export type QueueCommand = { readonly id: number } & (
   | { readonly kind: 'set-memory'; readonly regions: readonly SharedRegion[] }
   | { readonly kind: 'run'; readonly setup: RingSetup }
   | { readonly kind: 'rewire'; readonly setup: RingSetup }
   | { readonly kind: 'halt'; readonly index: number }
   | { readonly kind: 'close' }
+  /** Leave at once; not answered. */
+  | { readonly kind: 'leave' }
 );
 
 /** From the worker. */

@@ -45,6 +45,9 @@ async function work(data: QueueWorkerData): Promise<void> {
         disk.close();
         home.stop();
         break;
+      case 'leave':
+        home.stop();
+        return;
     }
     done();
   };

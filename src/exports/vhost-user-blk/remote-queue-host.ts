@@ -40,6 +40,16 @@ type CommandBody = QueueCommand extends infer Command
     : never
   : never;
 
+/**
+ * Hosts whose workers run. A process that ends waits for its workers, which sleep in the kernel:
+ * without a word to them, an uncaught error anywhere in the program would hang it.
+ */
+const liveHosts = new Set<RemoteQueueHost>();
+
+function dismissAll(): void {
+  for (const host of liveHosts) host.dismiss();
+}
+
 /** See the module's comment. */
 export class RemoteQueueHost implements QueueHost {
   readonly #worker: Worker;
@@ -74,6 +84,12 @@ export class RemoteQueueHost implements QueueHost {
   private constructor(worker: Worker, wake: Fd) {
     this.#worker = worker;
     this.#wake = wake;
+    if (liveHosts.size === 0) process.on('exit', dismissAll);
+    liveHosts.add(this);
+    worker.once('exit', () => {
+      liveHosts.delete(this);
+      if (liveHosts.size === 0) process.off('exit', dismissAll);
+    });
     worker.on('message', (message: QueueWorkerMessage) => {
       if (message.kind === 'broken') this.#runs.get(message.index)?.onBroken(message.reason);
       if (message.kind !== 'done') return;
@@ -129,5 +145,11 @@ export class RemoteQueueHost implements QueueHost {
     await this.#command({ kind: 'close' });
     await exited;
     this.#wake.close();
+  }
+
+  /** The process ends: let the worker return from the kernel, whatever is under way. */
+  dismiss(): void {
+    this.#worker.postMessage({ id: this.#nextId, kind: 'leave' } satisfies QueueCommand);
+    signalEvent(this.#wake.number);
   }
 }

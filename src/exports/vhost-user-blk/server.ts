@@ -81,7 +81,8 @@ interface Parts {
 export class VhostUserBlkServer {
   /**
    * Resolves when there is nothing more to serve: after `close`, or when the one connection that
-   * was handed over as a descriptor has ended.
+   * was handed over as a descriptor has ended. Rejects when a queue worker has died of an internal
+   * error: the server is of no use then, and cannot be closed in an orderly way.
    */
   readonly ended: Promise<void>;
   readonly #parts: Parts;
@@ -90,16 +91,10 @@ export class VhostUserBlkServer {
   #sessionCount = 0;
   #closing: Promise<void> | undefined;
   #resolveEnded: () => void = () => {};
+  #rejectEnded: (error: Error) => void = () => {};
 
-  /**
-   * Start to serve. Resolves when clients are accepted; rejects with an `ExportError`.
-   *
-   * @param onFailure - a worker has died of an internal error: the server is of no use any more.
-   */
-  static async start(
-    options: VhostUserBlkOptions,
-    onFailure: (error: Error) => void,
-  ): Promise<VhostUserBlkServer> {
+  /** Start to serve. Resolves when clients are accepted; rejects with an `ExportError`. */
+  static async start(options: VhostUserBlkOptions): Promise<VhostUserBlkServer> {
     const settings = { ...VHOST_USER_BLK_DEFAULTS, logger: silentLogger, ...options };
     const { disk, socket, numQueues, logger, engine } = settings;
     const state = new DeviceState();
@@ -109,6 +104,10 @@ export class VhostUserBlkServer {
     const home = new AttachedHome(reactor);
     const { serial, maxPollUs } = settings;
     const threads = Math.min(settings.threads, numQueues);
+    let server: VhostUserBlkServer | undefined;
+    const onFailure = (error: Error): void => {
+      if (server !== undefined) server.#rejectEnded(error);
+    };
     const remote = { disk: disk.share(), state: state.buffer, counters, serial, maxPollUs, engine };
     const hosts: readonly QueueHost[] =
       threads === 0
@@ -125,13 +124,15 @@ export class VhostUserBlkServer {
       state,
       hosts,
     });
-    return new VhostUserBlkServer({ reactor, home, hosts, device, socket, counters, logger });
+    server = new VhostUserBlkServer({ reactor, home, hosts, device, socket, counters, logger });
+    return server;
   }
 
   private constructor(parts: Parts) {
     this.#parts = parts;
-    this.ended = new Promise((resolve) => {
+    this.ended = new Promise((resolve, reject) => {
       this.#resolveEnded = resolve;
+      this.#rejectEnded = reject;
     });
     const { socket, reactor } = parts;
     if (socket.kind === 'stream') {
