@@ -1,6 +1,7 @@
 /** Why a disk cannot be made reachable. */
+import { CodedError } from '../sys/index.ts';
 
-/** The reasons: match on them. docs/reference/errors.md explains each. */
+/** The reasons. */
 export type ExportErrorCode =
   | 'SOCKET_PATH_TOO_LONG'
   | 'SOCKET_IN_USE'
@@ -9,12 +10,6 @@ export type ExportErrorCode =
   | 'ENGINE_REFUSED';
 
 /** An export cannot be set up. The message is one line for the person who asked. */
-export class ExportError extends Error {
+export class ExportError extends CodedError<ExportErrorCode> {
   override readonly name = 'ExportError';
-  readonly code: ExportErrorCode;
-
-  constructor(code: ExportErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.code = code;
-  }
 }

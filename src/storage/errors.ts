@@ -1,6 +1,7 @@
 /** What can be wrong with a disk that somebody wants to open. */
+import { CodedError } from '../sys/index.ts';
 
-/** The reasons: match on them. docs/reference/errors.md explains each. */
+/** The reasons. */
 export type StorageErrorCode =
   | 'DISK_OPEN_FAILED'
   | 'DISK_NOT_A_FILE'
@@ -10,12 +11,6 @@ export type StorageErrorCode =
   | 'DISK_OPTION';
 
 /** A disk cannot be opened. The message is one line for the person who asked. */
-export class StorageError extends Error {
+export class StorageError extends CodedError<StorageErrorCode> {
   override readonly name = 'StorageError';
-  readonly code: StorageErrorCode;
-
-  constructor(code: StorageErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.code = code;
-  }
 }

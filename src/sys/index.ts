@@ -2,6 +2,7 @@
  * Linux from TypeScript: descriptors, mapped memory, sockets that carry descriptors, io_uring,
  * epoll, and the reactor built on them. The only unsafe code of vhostkit.
  */
+export { CodedError } from './coded-error.ts';
 export { Fallocate, Open, ReadWriteFlag } from './constants.ts';
 export { Errno, errnoMessage, errnoName, IO_ERROR, SystemError } from './errors.ts';
 export { awaitEvent, createEventFd, drainEvent, signalEvent, takeEventCount } from './eventfd.ts';

@@ -1,6 +1,7 @@
 /** What can go wrong between a front-end and a back-end. */
+import { CodedError } from '../sys/index.ts';
 
-/** The reasons: match on them. docs/reference/errors.md explains each. */
+/** The reasons. */
 export type ProtocolErrorCode =
   | 'UNKNOWN_MESSAGE'
   | 'BAD_FRAME'
@@ -20,14 +21,8 @@ export type ProtocolErrorCode =
 const FATAL: ReadonlySet<ProtocolErrorCode> = new Set(['BAD_FRAME', 'DISCONNECTED', 'NO_REPLY']);
 
 /** A message that is wrong, comes at the wrong time, or does not come. */
-export class ProtocolError extends Error {
+export class ProtocolError extends CodedError<ProtocolErrorCode> {
   override readonly name = 'ProtocolError';
-  readonly code: ProtocolErrorCode;
-
-  constructor(code: ProtocolErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.code = code;
-  }
 
   /** Whether the connection cannot go on; otherwise a refusal of the message is enough. */
   get isFatal(): boolean {
