@@ -201,16 +201,17 @@ export class IoUring implements Disposable {
     if (waiting !== 0) this.#enter(0, Enter.GETEVENTS, 0, 0);
     let count = this.#overflow.length === 0 ? 0 : this.#reapOverflow(sink);
     const tail = Atomics.load(words, this.#cqTailAt);
-    let head = words[this.#cqHeadAt];
-    while (head !== tail) {
+    for (;;) {
+      // Read anew each time: a handler may submit, which may move the rest of them aside.
+      const head = words[this.#cqHeadAt];
+      if (((tail - head) | 0) <= 0) break;
       const at = this.#cqesAt + (head & this.#cqMask) * CQE_WORDS;
       const userLow = words[at];
       const userHigh = words[at + 1];
       const result = words[at + 2];
       const flags = words[at + 3];
-      head = (head + 1) | 0;
       // Stored one by one: a handler may submit, and the kernel then needs the room.
-      Atomics.store(words, this.#cqHeadAt, head);
+      Atomics.store(words, this.#cqHeadAt, (head + 1) | 0);
       sink.onCompletion(userLow, userHigh, result, flags);
       count += 1;
     }
