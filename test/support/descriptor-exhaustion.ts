@@ -3,9 +3,9 @@
  * came of it as JSON. To be run with a low limit of open files.
  */
 import { openSync } from 'node:fs';
-import { Fd } from '../../src/sys/fd.ts';
 import { SystemError } from '../../src/sys/errors.ts';
 import { createEventFd } from '../../src/sys/eventfd.ts';
+import { Fd } from '../../src/sys/fd.ts';
 import { createSocketPair, receiveMessage, sendMessage } from '../../src/sys/unix-socket.ts';
 import { openDescriptors } from './open-descriptors.ts';
 

@@ -9,7 +9,10 @@ export function isMapped(address: number): boolean {
   return readFileSync('/proc/self/maps', 'utf8')
     .split('\n')
     .some((line) => {
-      const [start, end] = line.split(' ')[0].split('-').map((text) => Number.parseInt(text, 16));
+      const [start, end] = line
+        .split(' ')[0]
+        .split('-')
+        .map((text) => Number.parseInt(text, 16));
       return start <= address && address < end;
     });
 }

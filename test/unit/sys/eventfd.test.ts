@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
+import { EventFdFlag } from '../../../src/sys/constants.ts';
 import {
   awaitEvent,
   createEventFd,
@@ -12,7 +13,6 @@ import {
   signalEvent,
   takeEventCount,
 } from '../../../src/sys/index.ts';
-import { EventFdFlag } from '../../../src/sys/constants.ts';
 import { descriptorFlags } from '../../support/open-descriptors.ts';
 
 /** One signal more would overflow the counter. */

@@ -15,8 +15,8 @@ import {
   MAX_MESSAGE_FDS,
   Mapping,
   receiveMessage,
-  sendMessage,
   SystemError,
+  sendMessage,
 } from '../../../src/sys/index.ts';
 import { descriptorFlags, openDescriptors } from '../../support/open-descriptors.ts';
 
