@@ -13,6 +13,24 @@ import type { EpollEngine } from './epoll-engine.ts';
 import type { RelayDescriptors } from './epoll-relay.ts';
 import { wakeSocket } from './uring-notifier.ts';
 
+/** Those whose threads have not ended. */
+const relays = new Set<EpollNotifier>();
+
+/** The end of the process waits for all threads, and a relay that sleeps would not return. */
+function stopRelays(): void {
+  for (const relay of relays) relay.stopRelay();
+}
+
+function addRelay(relay: EpollNotifier): void {
+  if (relays.size === 0) process.on('exit', stopRelays);
+  relays.add(relay);
+}
+
+function removeRelay(relay: EpollNotifier): void {
+  relays.delete(relay);
+  if (relays.size === 0) process.off('exit', stopRelays);
+}
+
 /** See the module's comment. */
 export class EpollNotifier implements Notifier {
   readonly #engine: EpollEngine;
@@ -40,12 +58,15 @@ export class EpollNotifier implements Notifier {
       sendFd: this.#sendEnd.number,
     };
     const worker = new Worker(new URL('./epoll-relay.js', import.meta.url), { workerData });
-    worker.unref();
+    // Until then it keeps the process alive: to end a thread that loads native code is fatal.
+    worker.once('message', () => worker.unref());
+    addRelay(this);
     worker.once('error', (error) => {
       // Closed before the thread had started: its descriptors were gone.
       if (!this.#isClosed) throw error;
     });
     worker.once('exit', () => {
+      removeRelay(this);
       this.#armFd.close();
       this.#stopFd.close();
       this.#sendEnd.close();
@@ -70,6 +91,11 @@ export class EpollNotifier implements Notifier {
   close(): void {
     this.#isClosed = true;
     this.#socket.destroy();
+    this.stopRelay();
+  }
+
+  /** End the relay thread. */
+  stopRelay(): void {
     signalEvent(this.#stopFd.number);
     signalEvent(this.#armFd.number);
   }

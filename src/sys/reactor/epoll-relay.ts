@@ -2,7 +2,7 @@
  * The relay thread of `EpollNotifier`: waits to be armed, waits for events, sends a byte, and so
  * on until the stop descriptor is signalled.
  */
-import { workerData } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { Epoll } from '../constants.ts';
 import { call } from '../errors.ts';
 import { drainEvent } from '../eventfd.ts';
@@ -47,4 +47,5 @@ function relay(descriptors: RelayDescriptors): void {
   }
 }
 
+parentPort?.postMessage('ready');
 relay(workerData as RelayDescriptors);
