@@ -131,6 +131,11 @@ export class IovecTable implements Disposable {
       const at = this.firstWord(slot);
       const address = (this.words[at + 1] >>> 0) * 2 ** 32 + (this.words[at] >>> 0);
       const length = Math.min(this.words[at + 2] >>> 0, bytes - done);
+      if (length === 0) {
+        // Advancing by no bytes would stay here for ever.
+        this.first[slot] += 1;
+        continue;
+      }
       each(address, done, length);
       this.advance(slot, length);
       done += length;
