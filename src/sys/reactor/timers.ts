@@ -7,6 +7,8 @@ export interface Timer {
 }
 
 interface Entry {
+  /** How many timers were made before it. */
+  readonly number: number;
   readonly deadlineMs: number;
   readonly callback: () => void;
 }
@@ -14,10 +16,12 @@ interface Entry {
 /** Timers on the clock of `performance.now()`. Same deadline: in order of creation. */
 export class Timers {
   readonly #entries: Entry[] = [];
+  #created = 0;
 
   /** Call `callback` once when at least `delayMs` have passed. */
   add(delayMs: number, callback: () => void): Timer {
-    const entry = { deadlineMs: performance.now() + delayMs, callback };
+    const entry = { number: this.#created, deadlineMs: performance.now() + delayMs, callback };
+    this.#created += 1;
     const after = this.#entries.findIndex((other) => other.deadlineMs > entry.deadlineMs);
     this.#entries.splice(after === -1 ? this.#entries.length : after, 0, entry);
     return {
@@ -41,16 +45,14 @@ export class Timers {
   /** Fire what is due. A timer made by a callback fires in the next run at the earliest. */
   run(): boolean {
     const now = performance.now();
-    let due = 0;
-    while (due < this.#entries.length && this.#entries[due].deadlineMs <= now) due += 1;
-    // Taken out one by one: a callback may cancel a later one.
-    const last = this.#entries[due - 1];
-    for (let fired = 0; fired < due; fired++) {
+    const firstNew = this.#created;
+    for (let hasFired = false; ; hasFired = true) {
+      // Looked at anew each time: a callback may cancel a later one.
       const entry = this.#entries[0];
-      if (entry === undefined || entry.deadlineMs > last.deadlineMs) break;
+      const isDue = entry !== undefined && entry.deadlineMs <= now && entry.number < firstNew;
+      if (!isDue) return hasFired;
       this.#entries.shift();
       entry.callback();
     }
-    return due > 0;
   }
 }
