@@ -1,8 +1,12 @@
 /**
  * Guest memory that lets nobody read a byte that was not asked for: each access gets a copy of
- * exactly its bytes, so that reading beyond throws.
+ * exactly its bytes. Reading beyond throws; what lies before is noise, so that an offset that is
+ * forgotten shows.
  */
 import { GuestMemory } from '../../src/memory/index.ts';
+
+const NOISE_BYTES = 48;
+const NOISE = 0xa5;
 
 /** See the module's comment. For reading only: what is written to a copy is lost. */
 export class GuardedMemory extends GuestMemory {
@@ -13,9 +17,10 @@ export class GuardedMemory extends GuestMemory {
     const view = super.access(low, high, lengthBytes);
     if (view === undefined) return undefined;
     this.accessedBytes += lengthBytes;
-    const copy = new Uint8Array(lengthBytes);
-    copy.set(new Uint8Array(view.buffer, view.byteOffset + this.viewOffset, lengthBytes));
-    this.viewOffset = 0;
+    const copy = new Uint8Array(NOISE_BYTES + lengthBytes).fill(NOISE);
+    const asked = new Uint8Array(view.buffer, view.byteOffset + this.viewOffset, lengthBytes);
+    copy.set(asked, NOISE_BYTES);
+    this.viewOffset = NOISE_BYTES;
     return new DataView(copy.buffer);
   }
 }
