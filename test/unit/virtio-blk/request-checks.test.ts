@@ -115,6 +115,23 @@ describe('transfers', () => {
     }
   });
 
+  test('of 2 GiB and more get IOERR', () => {
+    const size = 3 * 2 ** 30;
+    using large = new GuestRam([{ guestAddress: 0, sizeBytes: size }]);
+    using its = new ParserBench(large);
+    its.state.capacitySectors = 2 ** 30;
+    large.at(0, 0, 16).bytes.set(headerBytes(IN, 0));
+    const verdictOf = (length: number): number =>
+      its.parse([
+        { address: 0, length: 16, isWritable: false },
+        { address: 512, length: length + 1, isWritable: true },
+      ]).verdict;
+    assert.equal(verdictOf(2 ** 31 - 4096), START_DISK);
+    assert.equal(verdictOf(2 ** 31 - 4096 + 512), Status.IOERR);
+    assert.equal(verdictOf(2 ** 31), Status.IOERR);
+    assert.equal(verdictOf(size - 1024), Status.IOERR);
+  });
+
   test('in more than 256 pieces of memory get IOERR', () => {
     const count = (pieces: number): ParsedRequest => {
       ram.at(0, 0, 16).bytes.set(headerBytes(IN, 0));
@@ -184,7 +201,11 @@ describe('other requests', () => {
       2 ** 31 + 1,
       2 ** 32 - 1,
     ];
-    for (const type of types) assert.equal(verdict(type, 0, 512, 512), Status.UNSUPP, `${type}`);
+    for (const type of types) {
+      const parsed = parse(joinBytes(headerBytes(type), new Uint8Array(512)), 512);
+      assert.equal(parsed.verdict, Status.UNSUPP, `${type}`);
+      assert.equal(parsed.type, Math.min(type, 0xff), 'not taken for another type when counted');
+    }
   });
 
   test('FLUSH goes to the disk, whatever its sector', () => {
@@ -210,6 +231,8 @@ describe('other requests', () => {
     ram.at(0, 0, 16).bytes.set(headerBytes(GET_ID));
     const header = { address: START, length: 16, isWritable: false };
     const room = { address: START - 10, length: 20, isWritable: true };
+    const good = { address: START + 512, length: 20, isWritable: true };
+    assert.equal(bench.parse([header, good, status]).writtenBytes, 20);
     const parsed = bench.parse([header, room, status]);
     assert.equal(parsed.verdict, Status.IOERR);
     assert.equal(parsed.writtenBytes, 0);

@@ -195,3 +195,24 @@ test('a header across two regions that touch is read', () => {
   assert.equal(parsed.offsetBytes, 0x1234 * 512);
   assert.deepEqual(parsed.memory, [{ host: hostOf(2 * MiB + 7), length: 512 }]);
 });
+
+test('a request across 4 GiB keeps its addresses: header, data, and what is left of a piece', () => {
+  const line = 2 ** 32;
+  using crossing = new GuestRam([
+    { guestAddress: line - 8192, sizeBytes: 8192 },
+    { guestAddress: line, sizeBytes: 8192 },
+  ]);
+  using bench = new ParserBench(crossing);
+  const below = crossing.regions[0].mapping.address;
+  const above = crossing.regions[1].mapping.address;
+  crossing.at(0, 8192 - 16, 16).bytes.set(headerBytes(RequestType.OUT, 1));
+  const status = { address: line - 8192, length: 1, isWritable: true };
+  const whole = { address: line - 16, length: 16 + 512, isWritable: false };
+  assert.deepEqual(bench.parse([whole, status]).memory, [{ host: above, length: 512 }]);
+  const header = { address: line - 16, length: 16, isWritable: false };
+  const data = { address: line - 100, length: 512, isWritable: false };
+  assert.deepEqual(bench.parse([header, data, status]).memory, [
+    { host: below + 8192 - 100, length: 100 },
+    { host: above, length: 412 },
+  ]);
+});
