@@ -166,8 +166,9 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
     if (ring.unpublished > 0) {
       this.#publish();
       worked = true;
-      if (this.#onDrained !== undefined) this.#finishDrain();
     }
+    // Also when the last answer was published within a batch that broke the ring.
+    if (this.#onDrained !== undefined) this.#finishDrain();
     return worked;
   }
 
