@@ -3,6 +3,7 @@
  *
  * SAFETY: `signal` writes from a constant in mapped memory that lives as long as the process.
  */
+import { fstatSync, readlinkSync } from 'node:fs';
 import { Epoll, EventFdFlag, ReadWriteFlag } from './constants.ts';
 import { call, Errno, SystemError } from './errors.ts';
 import { Fd } from './fd.ts';
@@ -22,11 +23,25 @@ words[3] = 8n;
 const pollFd = new Int32Array(words.buffer, 32, 1);
 const pollEvents = new Uint16Array(words.buffer, 36, 2);
 const FOREVER = -1;
+/** File type bits of st_mode: an event counter has none. */
+const FILE_TYPE_MASK = 0o170000;
 
 /** A new event counter at zero; non-blocking unless a thread is to sleep in `drainEvent`. */
 export function createEventFd(options: { blocking?: boolean } = {}): Fd {
   const flags = EventFdFlag.CLOEXEC | (options.blocking ? 0 : EventFdFlag.NONBLOCK);
   return new Fd(call('eventfd', 0, flags), 'eventfd');
+}
+
+/**
+ * Whether a descriptor is an event counter. Without /proc it cannot be told from others that are
+ * no files, pipes or sockets either (epoll(7), inotify(7)).
+ */
+export function isEventFd(fd: number): boolean {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`) === 'anon_inode:[eventfd]';
+  } catch {
+    return (fstatSync(fd).mode & FILE_TYPE_MASK) === 0;
+  }
 }
 
 /**

@@ -5,7 +5,14 @@
 export { CodedError } from './coded-error.ts';
 export { Fallocate, Open, ReadWriteFlag } from './constants.ts';
 export { Errno, errnoMessage, errnoName, IO_ERROR, SystemError } from './errors.ts';
-export { awaitEvent, createEventFd, drainEvent, signalEvent, takeEventCount } from './eventfd.ts';
+export {
+  awaitEvent,
+  createEventFd,
+  drainEvent,
+  isEventFd,
+  signalEvent,
+  takeEventCount,
+} from './eventfd.ts';
 export { exitNow } from './exit-now.ts';
 export { closeAll, Fd } from './fd.ts';
 export { openFile, readAt, writeAt } from './file.ts';

@@ -72,13 +72,15 @@ export class MemoryTable {
     }
   }
 
-  /** Whether all of a range of user addresses lies in one region. */
-  hasUserRange(userAddress: number, lengthBytes: number): boolean {
-    return this.#regions.some(
-      (region) =>
-        userAddress >= region.userAddress &&
-        userAddress + lengthBytes <= region.userAddress + region.sizeBytes,
-    );
+  /** Where memory that lies in one region is mapped, or `undefined` if it does not. */
+  hostAddress(userAddress: number, lengthBytes: number): number | undefined {
+    for (const region of this.#regions) {
+      const offset = userAddress - region.userAddress;
+      if (offset >= 0 && offset + lengthBytes <= region.sizeBytes) {
+        return region.mapping.address + offset;
+      }
+    }
+    return undefined;
   }
 }
 

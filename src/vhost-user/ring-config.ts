@@ -1,8 +1,7 @@
 /**
  * What a session knows about one ring: what the front-end has set, and whether it runs.
  */
-import { fstatSync } from 'node:fs';
-import type { Fd } from '../sys/index.ts';
+import { type Fd, isEventFd } from '../sys/index.ts';
 import { isValidRingSize, RingAlignment, ringBytes } from '../virtqueue/index.ts';
 import type { RingSetup } from './backend-device.ts';
 import { ProtocolError } from './errors.ts';
@@ -21,8 +20,6 @@ export interface RingAddresses {
   readonly used: number;
 }
 
-/** File type bits of st_mode: an event descriptor has none. */
-const FILE_TYPE_MASK = 0o170000;
 const MAX_INDEX = 0xffff;
 
 /** See the module's comment. */
@@ -68,9 +65,13 @@ export class RingConfig {
     const bytes = ringBytes(size);
     const check = (what: string, address: number, length: number, alignment: number): void => {
       const where = `${what} at user address 0x${address.toString(16)}`;
-      if (address % alignment !== 0) throw this.#error(`has its ${where}, which is misaligned`);
-      if (!memory.hasUserRange(address, length)) {
+      const host = memory.hostAddress(address, length);
+      if (host === undefined) {
         throw this.#error(`has its ${where}, which is not in the memory table`);
+      }
+      // Here, too: regions need not be aligned in their files, and atomic operations want it.
+      if (address % alignment !== 0 || host % alignment !== 0) {
+        throw this.#error(`has its ${where}, which is misaligned`);
       }
     };
     const { DESCRIPTORS, AVAILABLE, USED } = RingAlignment;
@@ -136,18 +137,8 @@ export class RingConfig {
   }
 }
 
-/**
- * An eventfd has no file type. Pipes, sockets and files do; writing to one of those could block, or
- * change a file.
- */
+/** Writing to anything else could block, or change a file; and not all else can be watched. */
 function checkEventDescriptor(fd: Fd): void {
-  let mode: number;
-  try {
-    mode = fstatSync(fd.number).mode;
-  } catch (error) {
-    throw new ProtocolError('BAD_DESCRIPTORS', String(error), { cause: error });
-  }
-  if ((mode & FILE_TYPE_MASK) !== 0) {
-    throw new ProtocolError('BAD_DESCRIPTORS', 'the descriptor is no event descriptor');
-  }
+  if (isEventFd(fd.number)) return;
+  throw new ProtocolError('BAD_DESCRIPTORS', 'the descriptor is no event descriptor');
 }
