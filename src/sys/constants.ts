@@ -55,6 +55,7 @@ export const Epoll = {
   CTL_ADD: 1,
   CTL_DEL: 2,
   IN: 1,
+  OUT: 4,
   RDHUP: 0x2000,
   ET: 0x80000000,
 } as const;

@@ -90,7 +90,17 @@ export function awaitEvent(fd: number): number {
  * that somebody else controls. Returns 0 if there was nothing, or the kernel cannot do it (before
  * Linux 5.8).
  */
-export function takeEventCount(fd: number): number {
+function takeEventCount(fd: number): number {
   const bytes = libc.preadv2(fd, IOVEC_ADDRESS, 1, -1, ReadWriteFlag.NOWAIT);
   return bytes === 8 ? Number(words[1]) : 0;
+}
+
+/**
+ * Set free whoever waits in a write to a counter that is full, by taking its count; who was waiting
+ * adds to it again, so the reader misses nothing. A counter that is not full is left alone.
+ */
+export function relieveFullEvent(fd: number): void {
+  pollFd[0] = fd;
+  pollEvents[0] = Epoll.OUT;
+  if (libc.poll(POLL_ADDRESS, 1, 0) === 0) takeEventCount(fd);
 }

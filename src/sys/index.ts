@@ -10,8 +10,8 @@ export {
   createEventFd,
   drainEvent,
   isEventFd,
+  relieveFullEvent,
   signalEvent,
-  takeEventCount,
 } from './eventfd.ts';
 export { exitNow } from './exit-now.ts';
 export { closeAll, Fd } from './fd.ts';

@@ -6,8 +6,8 @@ import {
   createEventFd,
   type Fd,
   type Logger,
+  relieveFullEvent,
   signalEvent,
-  takeEventCount,
 } from '../../sys/index.ts';
 import type { RingSetup } from '../../vhost-user/index.ts';
 import type { BrokenRingHandler, QueueHost, SharedRegion } from './queue-host.ts';
@@ -19,7 +19,7 @@ import type { QueueCommand, QueueWorkerData, QueueWorkerMessage } from './queue-
  */
 const YOUNG_GENERATION_MB = 32;
 
-/** How long a ring may take to halt before the worker is looked after, and how often then. */
+/** How long a command may take before the worker is looked after, and how often then. */
 const RESCUE_INTERVAL_MS = 200;
 
 /** A ring that runs in the worker. */
@@ -99,14 +99,30 @@ export class RemoteQueueHost implements QueueHost {
     });
   }
 
-  #command(body: CommandBody): Promise<number> {
+  async #command(body: CommandBody): Promise<number> {
     const id = this.#nextId;
     this.#nextId += 1;
-    return new Promise((resolve) => {
-      this.#waiting.set(id, resolve);
-      this.#worker.postMessage({ id, ...body });
-      signalEvent(this.#wake.number);
-    });
+    const rescue = setInterval(() => this.#freeWorker(), RESCUE_INTERVAL_MS);
+    try {
+      return await new Promise((resolve) => {
+        this.#waiting.set(id, resolve);
+        this.#worker.postMessage({ id, ...body });
+        signalEvent(this.#wake.number);
+      });
+    } finally {
+      clearInterval(rescue);
+    }
+  }
+
+  /**
+   * A driver that has filled a call counter of its own holds the worker in a write to it, and with
+   * the worker all commands, whichever ring they are about.
+   */
+  #freeWorker(): void {
+    for (const { setup } of this.#runs.values()) {
+      if (setup.callFd !== undefined) relieveFullEvent(setup.callFd);
+      if (setup.errFd !== undefined) relieveFullEvent(setup.errFd);
+    }
   }
 
   async setMemory(regions: readonly SharedRegion[]): Promise<void> {
@@ -125,19 +141,9 @@ export class RemoteQueueHost implements QueueHost {
   }
 
   async haltRing(index: number): Promise<number> {
-    const { callFd, errFd } = this.#runs.get(index)?.setup ?? {};
-    // A driver that has filled its own call counter holds the worker in a write to it; whoever
-    // takes the count sets the worker free.
-    const rescue = setInterval(() => {
-      if (callFd !== undefined) takeEventCount(callFd);
-      if (errFd !== undefined) takeEventCount(errFd);
-    }, RESCUE_INTERVAL_MS);
-    try {
-      return await this.#command({ kind: 'halt', index });
-    } finally {
-      clearInterval(rescue);
-      this.#runs.delete(index);
-    }
+    const lastAvailIdx = await this.#command({ kind: 'halt', index });
+    this.#runs.delete(index);
+    return lastAvailIdx;
   }
 
   async close(): Promise<void> {
