@@ -13,7 +13,7 @@ import { packed, type RawFrontend, rawFrame } from './raw-frontend.ts';
 
 /** One message: its number, payload and descriptors. */
 export interface RawMessage {
-  readonly name: string;
+  readonly name: keyof typeof Id;
   readonly id: number;
   readonly payload: Buffer;
   readonly fds: readonly Fd[];
@@ -137,4 +137,10 @@ export async function shakeHands(
     if (name === 'SET_PROTOCOL_FEATURES') isAcknowledged = true;
     if (name === last) return;
   }
+}
+
+/** The names of the handshake's messages, in order. */
+export function standardMessageNames(): readonly (keyof typeof Id)[] {
+  using resources = new RawResources();
+  return handshake(resources).map(({ name }) => name);
 }
