@@ -96,13 +96,16 @@ export class GuestMemory {
   }
 
   #copy(addressLow: number, addressHigh: number, bytes: Uint8Array, isWrite: boolean): boolean {
-    const start = (addressHigh >>> 0) * 2 ** 32 + (addressLow >>> 0);
+    // Counted in halves: one number would round addresses beyond 2^53, or wrap around to 0.
+    let low = addressLow;
+    let high = addressHigh;
     for (let index = 0; index < bytes.length; index++) {
-      const address = start + index;
-      const view = this.access(address | 0, (address / 2 ** 32) | 0, 1);
+      const view = this.access(low, high, 1);
       if (view === undefined) return false;
       if (isWrite) view.setUint8(this.viewOffset, bytes[index]);
       else bytes[index] = view.getUint8(this.viewOffset);
+      low = (low + 1) | 0;
+      if (low === 0) high += 1;
     }
     return true;
   }
