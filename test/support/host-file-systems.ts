@@ -1,7 +1,5 @@
 /**
  * File systems and block devices for tests, made on the spot by root and taken away again.
- *
- * Clean-ups of a test run in the order they were asked for: close what lies on a mount first.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmdirSync } from 'node:fs';
@@ -62,7 +60,8 @@ function mounted(t: CleanUp, ...args: string[]): string {
     throw error;
   }
   t.after(() => {
-    run('umount', folder);
+    // Lazily: a loop device over a file there may still be attached.
+    run('umount', '--lazy', folder);
     rmdirSync(folder);
   });
   return folder;
@@ -78,9 +77,14 @@ export function cannotLoop(): string | false {
 }
 
 /** A loop device over a file; detached when the test ends. Returns its path. */
-export function loopDevice(t: CleanUp, imagePath: string, sectorBytes = 512): string {
-  const sector = ['--sector-size', `${sectorBytes}`];
-  const device = run('losetup', '--find', '--show', ...sector, imagePath);
+export function loopDevice(
+  t: CleanUp,
+  imagePath: string,
+  options: { readonly sectorBytes?: number; readonly directIo?: boolean } = {},
+): string {
+  const { sectorBytes = 512, directIo = false } = options;
+  const settings = [`--sector-size=${sectorBytes}`, `--direct-io=${directIo ? 'on' : 'off'}`];
+  const device = run('losetup', '--find', '--show', ...settings, imagePath);
   t.after(() => run('losetup', '--detach', device));
   return device;
 }

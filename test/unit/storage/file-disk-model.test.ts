@@ -69,7 +69,7 @@ for (const { engine, skip } of ENGINES) {
   test(name, { skip: skip || cannotMount() || cannotLoop() }, (t) => {
     const backing = join(imageFolder(t), 'backing');
     writeFileSync(backing, Buffer.alloc(16 * 2 ** 20));
-    const folder = ext4On(t, loopDevice(t, backing, 4096));
+    const folder = ext4On(t, loopDevice(t, backing, { sectorBytes: 4096 }));
     writeFileSync(join(folder, 'probe'), '');
     using probe = openFile(join(folder, 'probe'), Open.RDONLY);
     assert.ok((directIoAlignment(probe.number)?.offsetBytes ?? 4096) === 4096);

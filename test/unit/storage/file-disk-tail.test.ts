@@ -63,6 +63,8 @@ for (const { engine, skip } of ENGINES) {
       const expected = Buffer.alloc(65536).fill('y', 0, 5000);
       assert.deepEqual(session.read(0, 65536), expected);
       assert.deepEqual(session.read(32768, 4096), Buffer.alloc(4096));
+      session.read(0, 4096, 1001);
+      assert.deepEqual(session.read(32768, 4096, 1001), Buffer.alloc(4096));
     });
   }
 }
