@@ -1,0 +1,41 @@
+/**
+ * The data path leaves no garbage: requests are served by the hundred thousand, and the heap does
+ * not grow. A process of its own, whose collector rests meanwhile, counts.
+ */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import type { AllocationResults } from '../../support/allocation-probe.ts';
+
+const PROGRAM = fileURLToPath(new URL('../../support/allocation-probe.js', import.meta.url));
+const FLAGS = ['--expose-gc', '--min-semi-space-size=64', '--max-semi-space-size=128'];
+/** Batches are timed now and then, which boxes a number: far less than one for each request. */
+const NOTHING = 1;
+/**
+ * An address has more bits than a small integer: to be passed to a system call it is boxed. That is
+ * one number of 16 bytes, whatever the size of the request.
+ */
+const BOXED_ADDRESS = 24;
+
+let results: AllocationResults;
+
+before(() => {
+  const output = execFileSync(process.execPath, [...FLAGS, PROGRAM], { encoding: 'utf8' });
+  results = JSON.parse(output);
+});
+
+test('the queue itself allocates nothing: reads, writes and flushes of a null disk', () => {
+  assert.ok(results.nullDisk < NOTHING, `${results.nullDisk} bytes a request`);
+});
+
+test('reads by io_uring allocate nothing', (t) => {
+  if (typeof results.uringReads === 'string') t.skip(results.uringReads);
+  else if (results.uringReads === true) t.skip('set TMPDIR to a folder that is not in memory');
+  else assert.ok(results.uringReads < NOTHING, `${results.uringReads} bytes a request`);
+});
+
+test('reads and writes by system calls box an address and allocate nothing else', () => {
+  assert.ok(results.threadReads < BOXED_ADDRESS, `${results.threadReads} bytes a read`);
+  assert.ok(results.threadWrites < BOXED_ADDRESS, `${results.threadWrites} bytes a write`);
+});
