@@ -123,6 +123,7 @@ test('a broken ring drains though its driver stops asking for calls meanwhile', 
       served.driver.suppressCalls();
       served.queue.drain(() => {
         isDrained = true;
+        assert.equal(served.driver.usedCount(), 60, 'the driver can see all answers');
       });
     },
   });

@@ -98,3 +98,17 @@ test('a batch of any size is served to its end, whatever the disk leaves pending
     assert.equal(served.counted().flushes, sent);
   }
 });
+
+test('a ring that was empty is handed to the disk in small batches first', () => {
+  const channel = pendingChannel(400);
+  using served = new ServedQueue({ openChannel: channel.open, size: 1024 });
+  for (let sent = 0; sent < 400; sent++) served.add(flush);
+  served.driver.publish();
+  const submitted: number[] = [];
+  for (let turn = 0; turn < 8; turn++) {
+    const before = channel.pending;
+    served.queue.poll();
+    submitted.push(channel.pending - before);
+  }
+  assert.deepEqual(submitted, [2, 4, 8, 16, 32, 64, 64, 64]);
+});
