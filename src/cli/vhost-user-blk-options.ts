@@ -73,6 +73,11 @@ function oneOf<Choice extends string>(choices: readonly Choice[]): (text: string
   };
 }
 
+function path(text: string): string {
+  if (text !== '') return text;
+  throw new InvalidArgumentError('It must be a path.');
+}
+
 function serial(text: string): string {
   if (Buffer.byteLength(text) <= MAX_SERIAL_BYTES) return text;
   throw new InvalidArgumentError(`It must have at most ${MAX_SERIAL_BYTES} bytes.`);
@@ -91,8 +96,6 @@ function option(flags: string, description: string, parse: (text: string) => unk
   return new Option(flags, description).argParser(once(parse));
 }
 
-const text = (value: string): string => value;
-
 /** The command with its options, for parsing and for `--help`. */
 export function createCommand(version: string): Command {
   const defaults = VHOST_USER_BLK_DEFAULTS;
@@ -103,13 +106,13 @@ export function createCommand(version: string): Command {
     .allowExcessArguments(false)
     .showSuggestionAfterError(true);
   const options = [
-    option('-s, --socket-path <path>', 'listen at this unix socket', text),
+    option('-s, --socket-path <path>', 'listen at this unix socket', path),
     option(
       '-f, --fd <number>',
       'serve the socket open as this descriptor',
       integer(0, 2 ** 31 - 1),
     ),
-    option('-b, --blk-file <path>', 'the disk: a raw image or a block device', text),
+    option('-b, --blk-file <path>', 'the disk: a raw image or a block device', path),
     option('--disk <kind,name=value,...>', 'another kind of disk, e.g. null,size=1G', diskSource),
     new Option('-r, --read-only', 'let the guest read only'),
     new Option('-c, --print-capabilities', 'print what this back-end can do as JSON and exit'),

@@ -1,0 +1,211 @@
+/** What a command line of vhost-user-blk asks for, and what is wrong with it. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { CommanderError } from 'commander';
+import {
+  configOf,
+  createCommand,
+  UsageError,
+  type VhostUserBlkConfig,
+} from '../../../src/cli/vhost-user-blk-options.ts';
+
+const SOCKET = ['-s', '/run/disk.sock'];
+const DISK = ['-b', 'image.raw'];
+
+let engine: string | undefined;
+before(() => {
+  engine = process.env.VHOSTKIT_ENGINE;
+  delete process.env.VHOSTKIT_ENGINE;
+});
+after(() => {
+  if (engine !== undefined) process.env.VHOSTKIT_ENGINE = engine;
+});
+
+function parse(...argv: readonly string[]): VhostUserBlkConfig {
+  const command = createCommand('1.2.3')
+    .exitOverride()
+    .configureOutput({ writeErr: () => {}, writeOut: () => {} });
+  command.parse(argv, { from: 'user' });
+  return configOf(command);
+}
+
+/** The complaint about a command line. */
+function complaint(...argv: readonly string[]): string {
+  try {
+    parse(...argv);
+  } catch (error) {
+    assert.ok(error instanceof CommanderError || error instanceof UsageError, String(error));
+    return error.message;
+  }
+  throw new Error(`${argv.join(' ')}: no complaint`);
+}
+
+const DEFAULTS: VhostUserBlkConfig = {
+  socket: { kind: 'path', path: '/run/disk.sock' },
+  disk: {
+    source: { kind: 'file', path: 'image.raw' },
+    readOnly: false,
+    cache: 'writeback',
+    locking: true,
+  },
+  numQueues: 8,
+  queueSize: 1024,
+  threads: 1,
+  serial: 'vhostkit',
+  maxPollUs: 100,
+  engine: 'auto',
+  logLevel: 'info',
+  logFormat: 'text',
+};
+
+test('a socket and a disk are enough: the rest has defaults', () => {
+  assert.deepEqual(parse(...SOCKET, ...DISK), DEFAULTS);
+});
+
+test('short and long forms, with a space or an equals sign, are the same', () => {
+  const forms = [
+    ['--socket-path', '/run/disk.sock', '--blk-file', 'image.raw', '--read-only'],
+    ['--socket-path=/run/disk.sock', '--blk-file=image.raw', '-r'],
+    ['-s/run/disk.sock', '-bimage.raw', '-r'],
+    ['-r', ...DISK, ...SOCKET],
+  ];
+  const expected = { ...DEFAULTS, disk: { ...DEFAULTS.disk, readOnly: true } };
+  for (const form of forms) assert.deepEqual(parse(...form), expected);
+  assert.deepEqual(parse('-f', '3', ...DISK).socket, { kind: 'fd', fd: 3 });
+  assert.deepEqual(parse('--fd=0', ...DISK).socket, { kind: 'fd', fd: 0 });
+});
+
+test('every option changes what it is about, and nothing else', () => {
+  const { disk } = DEFAULTS;
+  const cases: readonly (readonly [string, Partial<VhostUserBlkConfig>])[] = [
+    ['--num-queues=256', { numQueues: 256 }],
+    ['--num-queues=1', { numQueues: 1 }],
+    ['--queue-size=32768', { queueSize: 32768 }],
+    ['--queue-size=1', { queueSize: 1 }],
+    ['--threads=4', { threads: 4 }],
+    ['--cache=none', { disk: { ...disk, cache: 'none' } }],
+    ['--cache=writethrough', { disk: { ...disk, cache: 'writethrough' } }],
+    ['--serial=', { serial: '' }],
+    ['--serial=12345678901234567890', { serial: '12345678901234567890' }],
+    ['--block-size=4096', { disk: { ...disk, blockBytes: 4096 } }],
+    ['--poll-max-us=0', { maxPollUs: 0 }],
+    ['--poll-max-us=1000000', { maxPollUs: 1_000_000 }],
+    ['--locking=off', { disk: { ...disk, locking: false } }],
+    ['--engine=epoll', { engine: 'epoll' }],
+    ['--engine=io_uring', { engine: 'io_uring' }],
+    ['--log-level=debug', { logLevel: 'debug' }],
+    ['--log-format=json', { logFormat: 'json' }],
+  ];
+  for (const [option, change] of cases) {
+    assert.deepEqual(parse(...SOCKET, ...DISK, option), { ...DEFAULTS, ...change }, option);
+  }
+});
+
+test('--disk takes a null disk of any sensible size', () => {
+  const sizes: Record<string, number> = {
+    '512': 512,
+    '1G': 2 ** 30,
+    '1g': 2 ** 30,
+    '1.5T': 1.5 * 2 ** 40,
+    '4GiB': 2 ** 32,
+    '0.5K': 512,
+    '2P': 2 ** 51,
+  };
+  for (const [text, sizeBytes] of Object.entries(sizes)) {
+    const { source } = parse(...SOCKET, `--disk=null,size=${text}`).disk;
+    assert.deepEqual(source, { kind: 'null', sizeBytes }, text);
+  }
+});
+
+test('a disk that makes no sense is refused with what was expected', () => {
+  const cases: readonly (readonly [string, RegExp])[] = [
+    ['', /unknown kind ""; known: null/],
+    ['floppy,size=1G', /unknown kind "floppy"/],
+    ['null', /parameter "size" is missing/],
+    ['null,', /"" is not of the form name=value/],
+    ['null,size', /"size" is not of the form name=value/],
+    ['null,=1G', /"=1G" is not of the form name=value/],
+    ['null,size=1G,size=1G', /"size" is given twice/],
+    ['null,size=1G,color=red', /unknown parameter "color"/],
+    ...['', '0', '-1', '1', '513', '1.3K', '1e9', '0x200', '1 G', '1GG', '9999999P'].map(
+      (size) => [`null,size=${size}`, /expected a positive multiple of 512 bytes/] as const,
+    ),
+  ];
+  for (const [disk, reason] of cases) {
+    assert.match(complaint(...SOCKET, '--disk', disk), reason, `--disk ${disk}`);
+  }
+});
+
+test('the engine comes from the option, else from VHOSTKIT_ENGINE', (t) => {
+  t.after(() => delete process.env.VHOSTKIT_ENGINE);
+  process.env.VHOSTKIT_ENGINE = 'epoll';
+  assert.equal(parse(...SOCKET, ...DISK).engine, 'epoll');
+  assert.equal(parse(...SOCKET, ...DISK, '--engine=auto').engine, 'auto');
+  process.env.VHOSTKIT_ENGINE = '';
+  assert.equal(parse(...SOCKET, ...DISK).engine, 'auto');
+  process.env.VHOSTKIT_ENGINE = 'kqueue';
+  assert.match(complaint(...SOCKET, ...DISK), /VHOSTKIT_ENGINE=kqueue: must be one of/);
+});
+
+test('values out of bounds are refused, with the bounds', () => {
+  const cases: readonly (readonly [option: string, values: readonly string[], reason: RegExp])[] = [
+    ['--fd', ['-1', '2147483648', '1.5', '0x3', 'three', ''], /from 0 to 2147483647/],
+    ['--num-queues', ['0', '257', '-1', '1e2', ' 8', '8 ', 'NaN', ''], /from 1 to 256/],
+    ['--threads', ['0', '257', '1.0'], /from 1 to 256/],
+    ['--queue-size', ['0', '32769', '65536'], /from 1 to 32768/],
+    ['--queue-size', ['3', '1000', '32767'], /a power of two/],
+    ['--block-size', ['0', '256', '131072'], /from 512 to 65536/],
+    ['--block-size', ['513', '4095'], /a power of two/],
+    ['--poll-max-us', ['-1', '1000001', '0.5'], /from 0 to 1000000/],
+    ['--serial', ['123456789012345678901', 'ü'.repeat(11)], /at most 20 bytes/],
+    ['--cache', ['', 'unsafe', 'None'], /one of writeback, none, writethrough/],
+    ['--locking', ['', 'yes', 'true', 'auto'], /one of on, off/],
+    ['--engine', ['', 'libaio'], /one of auto, io_uring, epoll/],
+    ['--log-level', ['', 'trace', 'INFO'], /one of error, warn, info, debug/],
+    ['--log-format', ['', 'xml'], /one of text, json/],
+    ['--socket-path', [''], /must be a path/],
+    ['--blk-file', [''], /must be a path/],
+  ];
+  for (const [option, values, reason] of cases) {
+    for (const value of values) {
+      const message = complaint(`${option}=${value}`);
+      assert.match(message, reason, `${option}=${value}`);
+      assert.ok(message.includes(option), 'says which option');
+    }
+  }
+});
+
+test('every option that takes a value is refused when given twice', () => {
+  const options = createCommand('1').options.filter(({ required }) => required);
+  assert.equal(options.length, 15);
+  const good: Record<string, string> = {
+    '--disk': 'null,size=1M',
+    '--cache': 'none',
+    '--locking': 'on',
+    '--engine': 'auto',
+    '--log-level': 'warn',
+    '--log-format': 'json',
+  };
+  for (const { long } of options) {
+    assert.ok(typeof long === 'string');
+    const value = good[long] ?? '1024';
+    const once = long === '--num-queues' || long === '--threads' ? '8' : value;
+    const message = complaint(`${long}=${once}`, `${long}=${once}`);
+    assert.match(message, /It is given twice/, long);
+  }
+});
+
+test('exactly one socket and exactly one disk are wanted', () => {
+  const null_ = ['--disk', 'null,size=1M'];
+  assert.match(complaint(...DISK), /either --socket-path or --fd/);
+  assert.match(complaint(...SOCKET, '--fd=3', ...DISK), /either --socket-path or --fd/);
+  assert.match(complaint(...SOCKET), /either --blk-file or --disk/);
+  assert.match(complaint(...SOCKET, ...DISK, ...null_), /either --blk-file or --disk/);
+});
+
+test('what is no option is refused', () => {
+  assert.match(complaint(...SOCKET, ...DISK, 'image2.raw'), /too many arguments/);
+  assert.match(complaint(...SOCKET, ...DISK, '--num-queue=2'), /Did you mean --num-queues/);
+  assert.match(complaint(...SOCKET, ...DISK, '--read-only=on'), /unknown option/);
+  assert.match(complaint('-s'), /argument missing/);
+});
