@@ -64,7 +64,10 @@ export class RingWalk {
       case 'takeBack':
         for (let done = 0; done < step.count; done++) this.#takeBack();
         break;
-      default:
+      case 'suppressKicks':
+      case 'requestKicks':
+      case 'suppressCalls':
+      case 'requestCalls':
         this.#wish(step);
     }
     this.#compare();
