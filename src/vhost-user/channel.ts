@@ -138,7 +138,10 @@ export class Channel {
     if (pending === undefined) {
       this.#isHandling = false;
     } else {
-      setImmediate(() => void this.#handle(pending));
+      setImmediate(() => {
+        if (this.#isClosed) closeAll(pending.fds);
+        else void this.#handle(pending);
+      });
     }
   }
 
