@@ -57,7 +57,9 @@ export class BackendSession {
         return this.#current;
       },
       onClosed: (reason) => {
-        if (reason !== undefined) this.#logger.warn(`connection lost: ${reason.message}`);
+        if (reason !== undefined) {
+          this.#logger.warn(`connection lost (${this.#state}): ${reason.message}`);
+        }
         this.#end();
       },
     });
@@ -139,17 +141,21 @@ export class BackendSession {
     this.#reply(id, acknowledgement.encode({ value }));
   }
 
+  /** Phase and rings, for log lines. */
+  get #state(): string {
+    return `${this.#phase}, ${this.#handlers.ringStates}`;
+  }
+
   #refuse(frame: Frame, name: FrontendMessageName | undefined, error: unknown): void {
     const isExpected = error instanceof ProtocolError || error instanceof FieldError;
     const what = name ?? `message ${frame.id}`;
-    const state = `${this.#phase}, ${this.#handlers.ringStates}`;
     const text = isExpected ? error.message : ((error as Error).stack ?? String(error));
     const canNack =
       isExpected &&
       !(error instanceof ProtocolError && error.isFatal) &&
       (name === 'GET_CONFIG' || (!hasReply(name) && this.#wantsAck(frame)));
     const verdict = canNack ? 'refused' : 'connection closed';
-    this.#logger[isExpected ? 'warn' : 'error'](`${what} (${state}): ${text}: ${verdict}`);
+    this.#logger[isExpected ? 'warn' : 'error'](`${what} (${this.#state}): ${text}: ${verdict}`);
     if (!canNack) {
       this.#channel.close();
       this.#end();

@@ -168,13 +168,15 @@ export class Channel {
 
   #startPayload(): void {
     const view = new DataView(this.#header.buffer);
+    const what = `message ${view.getUint32(0, true)}`;
     const flags = view.getUint32(4, true);
     const sizeBytes = view.getUint32(8, true);
     if ((flags & FrameFlag.VERSION_MASK) !== FrameFlag.VERSION) {
-      throw new ProtocolError('BAD_FRAME', `frame of version ${flags & FrameFlag.VERSION_MASK}`);
+      const version = flags & FrameFlag.VERSION_MASK;
+      throw new ProtocolError('BAD_FRAME', `${what}: frame of version ${version}`);
     }
     if (sizeBytes > MAX_PAYLOAD_BYTES) {
-      throw new ProtocolError('BAD_FRAME', `frame with a payload of ${sizeBytes} bytes`);
+      throw new ProtocolError('BAD_FRAME', `${what}: frame with a payload of ${sizeBytes} bytes`);
     }
     this.#payload = new Uint8Array(sizeBytes);
     this.#payloadDone = 0;

@@ -142,7 +142,11 @@ attackSuite('hostile messages: headers', [], (attack) => {
           raw.send(rawFrame(Id.SET_OWNER, undefined, NEED_REPLY, size));
           await raw.hungUp();
         }),
-      [new RegExp(`connection lost.*: frame with a payload of ${size} bytes$`)],
+      [
+        new RegExp(
+          `connection lost \\(negotiated, no ring active\\): message 3: frame with a payload of ${size} bytes$`,
+        ),
+      ],
     );
   }
   for (const version of [0, 2, 3]) {
@@ -153,7 +157,11 @@ attackSuite('hostile messages: headers', [], (attack) => {
           raw.send(rawFrame(Id.SET_OWNER, undefined, 8 | version));
           await raw.hungUp();
         }),
-      [new RegExp(`connection lost.*: frame of version ${version}$`)],
+      [
+        new RegExp(
+          `connection lost \\(negotiated, no ring active\\): message 3: frame of version ${version}$`,
+        ),
+      ],
     );
   }
   attack(
