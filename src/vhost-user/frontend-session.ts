@@ -22,7 +22,9 @@ import {
   type ReplyOf,
   type RequestOf,
 } from './messages.ts';
+import type { Payload } from './payload.ts';
 import { hasProtocolFeature } from './protocol-features.ts';
+import { FieldError } from './struct.ts';
 
 export interface FrontendSessionOptions {
   readonly reactor: Reactor;
@@ -92,14 +94,11 @@ export class FrontendSession {
     const answer = hasReply || wantsAck ? this.#waitFor(name) : undefined;
     this.#channel.send(declaration.id, wantsAck ? FrameFlag.NEED_REPLY : 0, bytes, fds);
     if (answer === undefined) return undefined as ReplyOf<Name>;
-    const reply = await answer;
+    const bytesOfAnswer = await answer;
     if (declaration.reply !== undefined) {
-      if (!declaration.reply.accepts(reply.length)) {
-        throw new ProtocolError('BAD_PAYLOAD', `${name} was answered with ${reply.length} bytes`);
-      }
-      return declaration.reply.decode(reply) as ReplyOf<Name>;
+      return decodeAnswer(name, declaration.reply, bytesOfAnswer) as ReplyOf<Name>;
     }
-    const status = acknowledgement.decode(reply);
+    const status = decodeAnswer(name, acknowledgement, bytesOfAnswer);
     if (status.value !== 0n) throw new ProtocolError('REFUSED', `${name} was refused`);
     return undefined as ReplyOf<Name>;
   }
@@ -180,5 +179,18 @@ export class FrontendSession {
       clearTimeout(timer);
       reject(new ProtocolError(reason.code, `${name}: ${reason.message}`, { cause: reason }));
     }
+  }
+}
+
+/** Throws a `ProtocolError` if the back-end has answered with something else. */
+function decodeAnswer<Value>(name: string, codec: Payload<Value>, bytes: Uint8Array): Value {
+  if (!codec.accepts(bytes.length)) {
+    throw new ProtocolError('BAD_PAYLOAD', `${name} was answered with ${bytes.length} bytes`);
+  }
+  try {
+    return codec.decode(bytes);
+  } catch (error) {
+    if (!(error instanceof FieldError)) throw error;
+    throw new ProtocolError('BAD_PAYLOAD', `${name}: ${error.message}`, { cause: error });
   }
 }

@@ -1,6 +1,5 @@
 /** Frames on a socket: however they are cut, they come whole, in order, with their descriptors. */
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import {
   AttachedHome,
@@ -12,6 +11,7 @@ import {
   sendMessage,
 } from '../../../src/sys/index.ts';
 import { Channel, type Frame, type ProtocolError } from '../../../src/vhost-user/index.ts';
+import { countDescriptors, steadyDescriptors } from '../../support/descriptor-count.ts';
 import { eventually } from '../../support/eventually.ts';
 import { rawFrame } from '../../support/raw-frontend.ts';
 
@@ -142,7 +142,7 @@ test('a peer that reads nothing is hung up on when its socket is full', () =>
 test('a closed channel delivers nothing more, and closes the descriptors of what waits', async () => {
   await withChannel(
     async (socket, { frames, channel }) => {
-      const before = readdirSync('/proc/self/fd').length;
+      const before = await steadyDescriptors();
       using event = createEventFd();
       for (let id = 1; id <= 40; id++) sendMessage(socket.number, rawFrame(id), [event]);
       await eventually('the channel is closed', () => channel.isClosed);
@@ -152,8 +152,8 @@ test('a closed channel delivers nothing more, and closes the descriptors of what
       for (const frame of frames) closeAll(frame.fds);
       // The event itself; the channel's own socket is closed.
       await eventually(
-        () => `${readdirSync('/proc/self/fd').length}, not ${before}`,
-        () => readdirSync('/proc/self/fd').length === before,
+        () => `${countDescriptors()}, not ${before}`,
+        () => countDescriptors() === before,
       );
     },
     async (frame, { channel }) => {

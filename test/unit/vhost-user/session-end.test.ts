@@ -1,29 +1,14 @@
 /** How sessions end, and what they leave behind: nothing. */
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { createEventFd, createMemfd } from '../../../src/sys/index.ts';
-import { eventually } from '../../support/eventually.ts';
+import { countDescriptors, steadyDescriptors } from '../../support/descriptor-count.ts';
 import { negotiate, withPair } from '../../support/session-pair.ts';
 import { placeRing, shareMemory, startRing } from '../../support/session-ring.ts';
 
-const openFds = (): number => readdirSync('/proc/self/fd').length;
-
-/** Wait for what earlier tests of this file still have to close. */
-async function steady(): Promise<number> {
-  let last = -1;
-  let since = 0;
-  return eventually('the number of descriptors is steady', () => {
-    const now = openFds();
-    since = now === last ? since + 1 : 0;
-    last = now;
-    return since >= 20 ? now : undefined;
-  });
-}
-
 test('a session that ends stops its rings and closes every descriptor', () =>
   withPair(async (frontend, { device, backend }) => {
-    const before = await steady();
+    const before = await steadyDescriptors();
     await negotiate(frontend, ['REPLY_ACK', 'BACKEND_REQ']);
     await frontend.openBackendChannel();
     await shareMemory(frontend);
@@ -36,12 +21,12 @@ test('a session that ends stops its rings and closes every descriptor', () =>
       await frontend.request('SET_VRING_ENABLE', { index, num: 1 });
     }
     // Kick, call and error of two rings, and both ends of the channel.
-    assert.equal(openFds(), before + 8);
+    assert.equal(countDescriptors(), before + 8);
     device.notes.length = 0;
     frontend.close();
     await backend.ended;
     assert.deepEqual(device.notes, ['halt 0', 'halt 1', 'memory 0']);
-    assert.equal(openFds(), before - 2);
+    assert.equal(countDescriptors(), before - 2);
   }));
 
 test('descriptors that are replaced or refused are closed at once', () =>
@@ -50,7 +35,7 @@ test('descriptors that are replaced or refused are closed at once', () =>
     using event = createEventFd();
     using file = createMemfd('odd', 4096);
     await frontend.request('SET_VRING_CALL', { value: 0n }, [event]);
-    const before = await steady();
+    const before = await steadyDescriptors();
     for (let round = 0; round < 10; round++) {
       await frontend.request('SET_VRING_CALL', { value: 0n }, [event]);
       const wrong = frontend.request('SET_VRING_CALL', { value: 0n }, [file]);
@@ -58,5 +43,5 @@ test('descriptors that are replaced or refused are closed at once', () =>
       const away = frontend.request('SET_VRING_ERR', { value: 9n }, [event]);
       await assert.rejects(away, { code: 'REFUSED' });
     }
-    assert.equal(openFds(), before);
+    assert.equal(countDescriptors(), before);
   }));
