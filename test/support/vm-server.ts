@@ -3,6 +3,7 @@
  * to what a well-behaved guest may expect of it.
  */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -69,6 +70,18 @@ export class VmServer implements AsyncDisposable {
     await this.#untilListening();
   }
 
+  /** Wait until it has said something. Rejects if it ends without. */
+  async said(text: string): Promise<void> {
+    const { child, ended } = this.#process;
+    const output = child.stderr;
+    const until = async (): Promise<void> => {
+      while (!this.#stderr.includes(text)) await once(output ?? child, 'data');
+    };
+    await Promise.race([until(), ended]);
+    if (this.#stderr.includes(text)) return;
+    throw new Error(`the server ended without saying "${text}": ${this.#stderr}`);
+  }
+
   /** What it counted for a client that has gone; a counter that is 0 is not in it. */
   counted(client = 1): Readonly<Record<string, number>> {
     const line = new RegExp(`client ${client} disconnected: (.*)`).exec(this.#stderr);
@@ -97,15 +110,11 @@ export class VmServer implements AsyncDisposable {
   }
 
   async #untilListening(): Promise<void> {
-    const { child, ended } = this.#process;
-    await new Promise<void>((resolve) => {
-      child.stderr?.on('data', () => {
-        if (this.#stderr.includes('listening at')) resolve();
-      });
-      void ended.then(() => resolve());
-    });
-    if (this.#end === undefined) return;
-    rmSync(join(this.socketPath, '..'), { recursive: true, force: true });
-    throw new Error(`the server did not start: ${this.#stderr}`);
+    try {
+      await this.said('listening at');
+    } catch (error) {
+      await this[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 }
