@@ -4,14 +4,13 @@
  * them all.
  */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { missingEngine } from '../support/reactors.ts';
 import { VmServer } from '../support/vm-server.ts';
 import { DiskImage } from './disk-image.ts';
 import { assertChecks, bootGuest, guestRequirements } from './guest.ts';
+import { MachineMonitor, monitorArguments } from './machine-monitor.ts';
 
 const MIB = 1024 * 1024;
 const skip = guestRequirements() ?? missingEngine('io_uring') ?? false;
@@ -85,19 +84,6 @@ const CHECKS = [
   ...['3-mounted', '3-kept', '3-fill', '3-whole'],
 ];
 
-/** Reset the machine as its button would. */
-async function resetMachine(qmpPath: string): Promise<void> {
-  const socket = connect(qmpPath);
-  await once(socket, 'connect');
-  socket.write('{"execute": "qmp_capabilities"}\n{"execute": "system_reset"}\n');
-  let answers = '';
-  for await (const chunk of socket.setEncoding('utf8')) {
-    answers += chunk;
-    if (answers.includes('"RESET"')) return;
-  }
-  throw new Error(`QEMU did not reset: ${answers}`);
-}
-
 test('a disk outlives its driver', { skip }, async (t) => {
   using first = new DiskImage(64 * MIB);
   using second = new DiskImage(64 * MIB);
@@ -111,7 +97,8 @@ test('a disk outlives its driver', { skip }, async (t) => {
     return String(boots);
   };
   const reset = async (): Promise<void> => {
-    await resetMachine(qmpPath);
+    using monitor = await MachineMonitor.connect(qmpPath);
+    await monitor.execute('system_reset');
     // Nobody waits for an answer any more: the next boot must not get it.
     await new Promise(() => {});
   };
@@ -120,7 +107,7 @@ test('a disk outlives its driver', { skip }, async (t) => {
     script: SCRIPT,
     hostSteps: { boot, reset },
     // Overrides the harness's own choice, which is to end QEMU at a restart.
-    qemuArguments: ['-action', 'reboot=reset', '-qmp', `unix:${qmpPath},server=on,wait=off`],
+    qemuArguments: ['-action', 'reboot=reset', ...monitorArguments(qmpPath)],
     signal: t.signal,
   });
   t.diagnostic(`in all ${report.totalMs.toFixed()} ms`);
