@@ -143,9 +143,12 @@ test('a restore after migration takes the writeback field and keeps the rest', (
   assert.equal(config.writeback, false);
   config.writeback = true;
   assert.deepEqual(config.read(0, CONFIG_BYTES), before);
-  config.restore(0, new Uint8Array(0x20));
-  config.restore(0x21, new Uint8Array(16));
-  assert.equal(config.writeback, true, 'the field was not among the bytes');
+  for (const writeback of [false, true]) {
+    config.writeback = writeback;
+    config.restore(0, new Uint8Array(0x20));
+    config.restore(0x21, new Uint8Array(16));
+    assert.equal(config.writeback, writeback, 'the field was not among the bytes');
+  }
   config.restore(0x10, new Uint8Array(0x11));
   assert.equal(config.writeback, false);
 });
