@@ -1,0 +1,45 @@
+/**
+ * No wake-up is lost, on either side, however often both go to sleep. The disk does no I/O: the
+ * races are between rings, kicks and calls.
+ */
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { RingFeature } from '../../src/virtqueue/index.ts';
+import { runSleepyLoad } from '../support/notification-load.ts';
+import { SERVER_ENGINES, ServedDisk } from '../support/served-disk.ts';
+
+const NO_EVENT_IDX = ~(1n << BigInt(RingFeature.EVENT_IDX));
+const NO_INDIRECT = ~(1n << BigInt(RingFeature.INDIRECT_DESC));
+
+interface Case {
+  readonly what: string;
+  readonly requests: number;
+  readonly pollUs: number;
+  readonly features: bigint;
+}
+
+const CASES: readonly Case[] = [
+  { what: 'EVENT_IDX, a server that polls', requests: 1_000_000, pollUs: 100, features: -1n },
+  { what: 'EVENT_IDX, a server that sleeps', requests: 1_000_000, pollUs: 0, features: -1n },
+  { what: 'flags, a server that polls', requests: 200_000, pollUs: 100, features: NO_EVENT_IDX },
+  { what: 'flags, a server that sleeps', requests: 200_000, pollUs: 0, features: NO_EVENT_IDX },
+];
+
+for (const { engine, skip } of SERVER_ENGINES) {
+  suite(`wake-ups, ${engine}`, () => {
+    for (const { what, requests, pollUs, features } of CASES) {
+      test(`none of ${requests} requests waits for ever: ${what}`, { skip }, async () => {
+        const args = ['--disk=null,size=1G', `--poll-max-us=${pollUs}`];
+        await using disk = await ServedDisk.start({ engine, args });
+        const connection = await disk.connectRings({ features: features & NO_INDIRECT });
+        const seed = Number(process.env.VHOSTKIT_SEED ?? Date.now() % 2 ** 31);
+        const result = await runSleepyLoad(connection, requests, seed);
+        // Otherwise nothing was tried.
+        assert.ok(result.sleeps > requests / 100, `${result.sleeps} sleeps, seed ${seed}`);
+        assert.ok(result.kicks > 100, `${result.kicks} kicks, seed ${seed}`);
+        connection.close();
+        await disk.server.logged(new RegExp(`disconnected: reads ${requests}, `));
+      });
+    }
+  });
+}
