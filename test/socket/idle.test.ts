@@ -1,0 +1,59 @@
+/** A server with nothing to do costs nothing: no thread of it wakes up. */
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { suite, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { SERVER_ENGINES, ServedDisk } from '../support/served-disk.ts';
+
+const WINDOW_MS = 2000;
+/** Garbage collection and the like may follow the start; then it has to be quiet. */
+const MAX_WINDOWS = 5;
+
+/** How often the threads of a process have gone to sleep so far, by thread. */
+function sleepCounts(pid: number): Map<string, number> {
+  const folder = `/proc/${pid}/task`;
+  return new Map(
+    readdirSync(folder).map((thread) => {
+      const status = readFileSync(`${folder}/${thread}/status`, 'utf8');
+      const count = /^voluntary_ctxt_switches:\s+(\d+)$/m.exec(status)?.[1];
+      return [thread, Number(count)];
+    }),
+  );
+}
+
+/** Sleeps within a window, over all threads; the quietest of some windows. */
+async function quietestWindow(pid: number): Promise<number> {
+  let fewest = Number.POSITIVE_INFINITY;
+  for (let window = 0; window < MAX_WINDOWS && fewest > 0; window++) {
+    const before = sleepCounts(pid);
+    await sleep(WINDOW_MS);
+    let sleeps = 0;
+    for (const [thread, count] of sleepCounts(pid)) sleeps += count - (before.get(thread) ?? 0);
+    fewest = Math.min(fewest, sleeps);
+  }
+  return fewest;
+}
+
+for (const { engine, skip } of SERVER_ENGINES) {
+  suite(`idleness, ${engine}`, () => {
+    test('no thread wakes up while no client is connected', { skip }, async () => {
+      await using disk = await ServedDisk.start({ engine, args: ['--threads=2'] });
+      assert.equal(await quietestWindow(disk.server.pid), 0);
+    });
+
+    test('no thread wakes up while the client asks for nothing', { skip }, async () => {
+      await using disk = await ServedDisk.start({ engine, args: ['--threads=2'] });
+      const driver = await disk.connect({ numQueues: 4 });
+      // Busy for a while first: polling has to come to an end.
+      for (let round = 0; round < 200; round++) await driver.read(round, 8, round % 4);
+      const before = sleepCounts(disk.server.pid);
+      await driver.read(0, 8);
+      const after = sleepCounts(disk.server.pid);
+      assert.ok(
+        [...after].some(([thread, count]) => count !== before.get(thread)),
+        'a request is seen in the counts',
+      );
+      assert.equal(await quietestWindow(disk.server.pid), 0);
+    });
+  });
+}
