@@ -146,11 +146,24 @@ export class FileChannel implements DiskChannel, FileIoHandler {
       case Step.ZERO_IN_PLACE:
         return this.#paths.control.fallocate(slot, ZERO_IN_PLACE, offset, length);
       case Step.WRITE_ZERO_PAGES:
-        this.#paths.zeroPages.fillSlot(requests.iovecs, slot, length - this.#doneBytes[slot]);
-        return this.#transfer(slot);
+        return this.#writeZeros(slot, offset, length);
       default:
         return this.#paths.control.fdatasync(slot);
     }
+  }
+
+  /** Zero some of what is left by writing. */
+  #writeZeros(slot: number, offset: number, length: number): number {
+    const done = this.#doneBytes[slot];
+    let left = length - done;
+    const unaligned = this.#unaligned;
+    if (unaligned !== undefined) {
+      const edge = unaligned.zeroEdge(offset + done, left);
+      if (edge !== 0) return edge;
+      left = unaligned.wholeBlocks(left);
+    }
+    this.#paths.zeroPages.fillSlot(this.#requests.iovecs, slot, left);
+    return this.#transfer(slot);
   }
 
   /** Read or write what is left of the slot's list. */

@@ -46,10 +46,8 @@ export class UnalignedIo {
   /** Read into the slot's memory. Returns 0 or a negative errno. */
   read(requests: DiskRequests, slot: number): number {
     return this.#inPieces(requests, slot, (start, bytes, skip, used) => {
-      const result = readAt(this.#fd, this.#address, bytes, start);
+      const result = this.#readBlocks(start, bytes);
       if (result < 0) return result;
-      // Past the end of file there are zeros.
-      this.#bytes.fill(0, result, Math.max(result, skip + used));
       requests.iovecs.scatter(slot, this.#address + skip, used);
       return 0;
     });
@@ -60,12 +58,35 @@ export class UnalignedIo {
     return this.#inPieces(requests, slot, (start, bytes, skip, used) => {
       if (used === bytes) return this.#writePiece(requests, slot, start, bytes, skip, used);
       return this.#mutex.run(() => {
-        const result = readAt(this.#fd, this.#address, bytes, start);
+        const result = this.#readBlocks(start, bytes);
         if (result < 0) return result;
-        this.#bytes.fill(0, result, bytes);
         return this.#writePiece(requests, slot, start, bytes, skip, used);
       });
     });
+  }
+
+  /**
+   * Zero the start of a range, up to where the rest is whole blocks, or all of what is less than a
+   * block. Returns how many bytes that was (0: the range starts with a whole block), or a negative
+   * errno.
+   */
+  zeroEdge(offset: number, lengthBytes: number): number {
+    const block = this.#offsetBytes;
+    const skip = offset % block;
+    if (skip === 0 && lengthBytes >= block) return 0;
+    const used = Math.min(lengthBytes, block - skip);
+    return this.#mutex.run(() => {
+      const found = this.#readBlocks(offset - skip, block);
+      if (found < 0) return found;
+      this.#bytes.fill(0, skip, skip + used);
+      const result = this.#writeBlocks(offset - skip, block);
+      return result < 0 ? result : used;
+    });
+  }
+
+  /** How much of a range that starts with a whole block can be done as it is. */
+  wholeBlocks(lengthBytes: number): number {
+    return lengthBytes - (lengthBytes % this.#offsetBytes);
   }
 
   #writePiece(
@@ -77,6 +98,18 @@ export class UnalignedIo {
     used: number,
   ): number {
     requests.iovecs.gather(slot, this.#address + skip, used);
+    return this.#writeBlocks(start, bytes);
+  }
+
+  /** Read whole blocks into the buffer; past the end of file there are zeros. */
+  #readBlocks(start: number, bytes: number): number {
+    const result = readAt(this.#fd, this.#address, bytes, start);
+    if (result < 0) return result;
+    this.#bytes.fill(0, result, bytes);
+    return 0;
+  }
+
+  #writeBlocks(start: number, bytes: number): number {
     const result = writeAt(this.#fd, this.#address, bytes, start);
     if (result < 0) return result;
     return result === bytes ? 0 : IO_ERROR;
