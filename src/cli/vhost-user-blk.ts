@@ -67,6 +67,8 @@ function parse(argv: readonly string[]): VhostUserBlkConfig {
 
 async function run(config: VhostUserBlkConfig, logger: Logger): Promise<void> {
   const disk = openDisk(config.disk);
+  // From before there is a socket: a signal must not leave that behind.
+  const stopSignal = firstStopSignal();
   let socket: ServerSocket | undefined;
   try {
     socket =
@@ -80,7 +82,7 @@ async function run(config: VhostUserBlkConfig, logger: Logger): Promise<void> {
         ? `listening at ${config.socket.path}`
         : `serving descriptor ${config.socket.fd}`,
     );
-    stopOnSignals(server, logger);
+    void stopSignal.then((signal) => stop(server, signal, logger));
     await server.ended;
     disk.close();
   } catch (error) {
@@ -89,19 +91,20 @@ async function run(config: VhostUserBlkConfig, logger: Logger): Promise<void> {
   }
 }
 
-function stopOnSignals(server: VhostUserBlkServer, logger: Logger): void {
-  let isStopping = false;
-  const stop = (signal: NodeJS.Signals): void => {
-    if (isStopping) return;
-    isStopping = true;
-    logger.info(`${signal}: finishing the requests under way`);
-    setTimeout(() => {
-      logger.error(`requests are still under way after ${SHUTDOWN_TIMEOUT_MS} ms: giving up`);
-      exitNow(EXIT_FAILURE);
-    }, SHUTDOWN_TIMEOUT_MS).unref();
-    void server.close();
-  };
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, stop);
+/** The first signal that asks the program to end; later ones change nothing. */
+function firstStopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, resolve);
+  });
+}
+
+function stop(server: VhostUserBlkServer, signal: NodeJS.Signals, logger: Logger): void {
+  logger.info(`${signal}: finishing the requests under way`);
+  setTimeout(() => {
+    logger.error(`requests are still under way after ${SHUTDOWN_TIMEOUT_MS} ms: giving up`);
+    exitNow(EXIT_FAILURE);
+  }, SHUTDOWN_TIMEOUT_MS).unref();
+  void server.close();
 }
 
 const config = parse(process.argv.slice(2));
