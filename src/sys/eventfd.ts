@@ -71,9 +71,9 @@ export function drainEvent(fd: number): number {
 }
 
 /**
- * Sleep until a counter is not zero, take its value (0 if somebody else did first), set it to zero. Unlike `drainEvent` it
- * sleeps whatever mode the descriptor is in: its mode belongs to all who share it, and some
- * back-ends make the descriptors they are sent non-blocking.
+ * Sleep until a counter is not zero, take its value (0 if somebody else did first) and set it to
+ * zero. Unlike `drainEvent` it sleeps whatever mode the descriptor is in: its mode belongs to all
+ * who share it, and some back-ends make the descriptors they are sent non-blocking.
  */
 export function awaitEvent(fd: number): number {
   pollFd[0] = fd;

@@ -59,6 +59,7 @@ class QueueDriver {
   readonly #slots: readonly GuestBuffer[];
   readonly #free: number[];
   readonly #pending = new Map<number, Pending>();
+  #failure: Error | undefined;
 
   constructor(connection: DriverConnection, queue: DriverQueue, reactor: Reactor) {
     this.queue = queue;
@@ -74,6 +75,7 @@ class QueueDriver {
   }
 
   request(request: BlockRequest): Promise<BlockResult> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
     const slot = this.#free.pop();
     if (slot === undefined) throw new Error('too many requests under way');
     const buffer = this.#slots[slot];
@@ -133,7 +135,9 @@ class QueueDriver {
     } while (!this.ring.requestCalls());
   }
 
+  /** Nothing will be answered any more. */
   fail(error: Error): void {
+    this.#failure ??= error;
     for (const { reject } of this.#pending.values()) reject(error);
     this.#pending.clear();
   }

@@ -47,7 +47,7 @@ test('a quiet guest survives restarts of the server', { skip }, async (t) => {
   const startAgain = async (): Promise<void> => {
     await server.startAgain();
     // The guest goes on while QEMU has only begun to set up the device again.
-    await server.said('client 1 connected');
+    await server.said(/client 1 connected/);
   };
   const report = await bootGuest({
     disks: [{ socketPath: server.socketPath, numQueues: 2, reconnectSeconds: 1 }],
