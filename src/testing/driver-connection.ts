@@ -16,7 +16,6 @@ import {
   FrontendSession,
   hasProtocolFeature,
 } from '../vhost-user/index.ts';
-import { CONFIG_BYTES } from '../virtio-blk/index.ts';
 import { ringBytes, type SplitRingMemory } from '../virtqueue/index.ts';
 import { type GuestBuffer, GuestRam } from './guest-ram.ts';
 
@@ -57,6 +56,8 @@ export interface DriverQueue {
 
 const PROTOCOL_BIT = 1n << BigInt(F_PROTOCOL_FEATURES);
 const RING_ALIGNMENT = 4096;
+/** Of `struct virtio_blk_config`, what has been there since virtio 1.1. */
+const COMMON_CONFIG_BYTES = 60;
 
 /** See `DriverConnectionOptions.protocolFeatures`. */
 export const NO_PROTOCOL_FEATURES: unique symbol = Symbol('no protocol features');
@@ -99,10 +100,13 @@ export class DriverConnection {
     this.maxQueues = maxQueues;
   }
 
-  /** The device's configuration space. */
+  /**
+   * The device's configuration space, up to the fields of WRITE_ZEROES: back-ends that do not know
+   * later ones refuse to be asked for more.
+   */
   async readConfig(): Promise<DataView> {
-    const bytes = new Uint8Array(CONFIG_BYTES);
-    const request = { offset: 0, size: CONFIG_BYTES, flags: 0, bytes };
+    const size = COMMON_CONFIG_BYTES;
+    const request = { offset: 0, size, flags: 0, bytes: new Uint8Array(size) };
     const reply = await this.session.request('GET_CONFIG', request);
     return new DataView(reply.bytes.buffer);
   }

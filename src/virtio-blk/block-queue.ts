@@ -345,7 +345,8 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
     this.#accepting = false;
     this.#isBroken = true;
     this.#counters[Counter.brokenRings] += 1;
-    if (this.errFd !== NO_FD) signalEvent(this.errFd);
     this.#onBroken(reason);
+    // Comes last: it waits if somebody has filled the counter.
+    if (this.errFd !== NO_FD) signalEvent(this.errFd);
   }
 }

@@ -4,6 +4,7 @@ import { writeSync } from 'node:fs';
 import { createEventFd, type Fd } from '../../src/sys/index.ts';
 import { DriverConnection } from '../../src/testing/index.ts';
 import { type Attack, attackSuite } from '../support/attacked-server.ts';
+import { eventually } from '../support/eventually.ts';
 import { HandMadeRing, NEXT, WRITE } from '../support/hand-made-ring.ts';
 
 /** An event counter takes no more than this: one more waits, or is refused. */
@@ -104,7 +105,12 @@ attackSuite('hostile events: full counters', [], (attack) => {
         using err = createEventFd({ blocking: true });
         fill(err);
         await connection.session.request('SET_VRING_ERR', { value: 0n }, [err]);
+        const said = details.server.stderr.length;
         ring.publishIndex(1000);
+        // The counter cannot tell: it is full already.
+        await eventually('the server notices', () =>
+          details.server.stderr.slice(said).includes('available index is impossible'),
+        );
         assert.equal(await connection.stopQueue(0), 0);
       }),
     [/ring 0 is not served any more: available index is impossible$/],
