@@ -36,7 +36,11 @@ const UNFIT: readonly (readonly [name: string, args: readonly string[], reason: 
   ['an image that is not there', ['-s', 'x', '-b', '/nonexistent/image'], /no such file/],
   ['a folder as an image', ['-s', 'x', '-b', '/'], /it is a directory/],
   ['a socket in no folder', ['-s', '/nonexistent/socket', ...NULL_DISK], /cannot listen at/],
-  ['a long socket path', ['-s', `/tmp/${'x'.repeat(120)}`, ...NULL_DISK], /socket path of 125 bytes, at most 107 fit/],
+  [
+    'a long socket path',
+    ['-s', `/tmp/${'x'.repeat(120)}`, ...NULL_DISK],
+    /socket path of 125 bytes, at most 107 fit/,
+  ],
   ['a descriptor that is no socket', ['--fd', '0', ...NULL_DISK], /descriptor 0 is no/],
 ];
 
