@@ -21,21 +21,13 @@ import { type BenchOptions, parseBenchOptions } from './options.ts';
 import { FioPeer, type Medium, type Peer, startStorageDaemon, startVhostkit } from './peers.ts';
 import { doNotPin } from './processes.ts';
 import { formatTable, type Result, summarise } from './statistics.ts';
+import { type MediumReport, markdownSummary, type WorkloadReport } from './summary.ts';
 import { type Measurement, WORKLOADS, type Workload, workloadName } from './workload.ts';
 
 const TMPFS = '/dev/shm';
 const STORAGE_DAEMON = 'qemu-storage-daemon';
 const NULL_DISK_BYTES = 2 ** 30;
 const CHUNK_BYTES = 1024 * 1024;
-
-/** What one medium showed. */
-interface MediumReport {
-  readonly medium: string;
-  readonly workloads: readonly {
-    readonly workload: string;
-    readonly results: Readonly<Record<string, Result>>;
-  }[];
-}
 
 /** A file with data in every block: holes would be read without touching the disk. */
 function makeImage(path: string, sizeMib: number): void {
@@ -126,7 +118,7 @@ async function runMedium(
   console.log(`\n=== ${medium.name}${medium.path === undefined ? '' : ` (${medium.path})`}`);
   if (medium.path !== undefined) makeImage(medium.path, options.sizeMib);
   const peers = await startPeers(medium, options, folder);
-  const workloads: MediumReport['workloads'][number][] = [];
+  const workloads: WorkloadReport[] = [];
   try {
     for (const workload of WORKLOADS) {
       const name = workloadName(workload);
@@ -176,6 +168,8 @@ async function main(): Promise<void> {
       ? await measureFootprints(folder, hasPeer)
       : undefined;
     const report = { machine, media, footprint };
+    console.log('\nIn brief: the rate of vhostkit, and how many times that of each peer it is:\n');
+    console.log(markdownSummary(media));
     writeFileSync(options.output, `${JSON.stringify(report, null, 2)}\n`);
     console.log(`\nresults written to ${options.output}`);
   } finally {

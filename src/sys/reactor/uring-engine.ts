@@ -206,8 +206,9 @@ class UringFileIo implements FileIo, Target {
   }
 
   fdatasync(slot: number): number {
-    const { op, flags } = { op: Op.FSYNC, flags: FSYNC_DATASYNC };
-    this.#ring.push(op, this.#flags, this.#fd, 0, 0, 0, 0, 0, flags, slot, this.#index);
+    const flags = this.#flags;
+    const rwFlags = FSYNC_DATASYNC;
+    this.#ring.push(Op.FSYNC, flags, this.#fd, 0, 0, 0, 0, 0, rwFlags, slot, this.#index);
     return PENDING;
   }
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { formatTable, median, summarise } from '../../../bench/statistics.ts';
+import { markdownSummary } from '../../../bench/summary.ts';
 import type { Measurement } from '../../../bench/workload.ts';
 import { propertyOptions } from '../../support/property-options.ts';
 
@@ -73,4 +74,27 @@ test('a table has its first column to the left and the others to the right', () 
   const lines = ['peer        IOPS    p99', 'vhostkit       1  12345', 'x         123456       '];
   assert.equal(formatTable(rows), lines.join('\n'));
   assert.equal(formatTable([['only']]), 'only');
+});
+
+test('the summary has a row for each workload and a column for each medium', () => {
+  const result = (requests: number) => summarise([{ ...ROUND, requests }], 4096);
+  const media = [
+    {
+      medium: 'tmpfs',
+      workloads: [
+        { workload: 'a', results: { vhostkit: result(400_000), qemu: result(100_000) } },
+        { workload: 'b', results: { vhostkit: result(20_000) } },
+      ],
+    },
+    { medium: 'null', workloads: [{ workload: 'b', results: { qemu: result(2) } }] },
+  ];
+  assert.equal(
+    markdownSummary(media),
+    [
+      '| thousand requests/s | tmpfs | null |',
+      '| --- | --- | --- |',
+      '| a | 200 (4.00) |  |',
+      '| b | 10.0 |  |',
+    ].join('\n'),
+  );
 });
