@@ -1,12 +1,16 @@
-/** Counting this process's own descriptors. */
-import { readdirSync } from 'node:fs';
+/**
+ * Counting this process's own descriptors of the kinds that vhost-user is about. Others come and go
+ * with the event loops of Node.js.
+ */
 import { eventually } from './eventually.ts';
+import { openDescriptors } from './open-descriptors.ts';
 
 const STEADY_LOOKS = 20;
+const KINDS = /socket:|anon_inode:\[eventfd\]|\/memfd:/;
 
-/** How many are open now. */
-export function countDescriptors(): number {
-  return readdirSync('/proc/self/fd').length;
+/** How many sockets, eventfds and memory files are open now. */
+function countDescriptors(): number {
+  return openDescriptors().filter((line) => KINDS.test(line)).length;
 }
 
 /** How many are open once earlier tests' threads have ended and closed theirs. */
@@ -19,4 +23,12 @@ export function steadyDescriptors(): Promise<number> {
     last = now;
     return looks >= STEADY_LOOKS ? now : undefined;
   });
+}
+
+/** Wait until so many are open. */
+export async function untilDescriptors(count: number): Promise<void> {
+  await eventually(
+    () => `${count} descriptors are open, not ${countDescriptors()}`,
+    () => countDescriptors() === count,
+  );
 }

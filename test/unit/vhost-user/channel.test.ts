@@ -11,7 +11,7 @@ import {
   sendMessage,
 } from '../../../src/sys/index.ts';
 import { Channel, type Frame, type ProtocolError } from '../../../src/vhost-user/index.ts';
-import { countDescriptors, steadyDescriptors } from '../../support/descriptor-count.ts';
+import { steadyDescriptors, untilDescriptors } from '../../support/descriptor-count.ts';
 import { eventually } from '../../support/eventually.ts';
 import { rawFrame } from '../../support/raw-frontend.ts';
 
@@ -151,10 +151,7 @@ test('a closed channel delivers nothing more, and closes the descriptors of what
       assert.equal(frames.length, 16, 'none after the one under which it was closed');
       for (const frame of frames) closeAll(frame.fds);
       // The event itself; the channel's own socket is closed.
-      await eventually(
-        () => `${countDescriptors()}, not ${before}`,
-        () => countDescriptors() === before,
-      );
+      await untilDescriptors(before);
     },
     async (frame, { channel }) => {
       // 16 are handled in one go; the next waits for the event loop, and so comes after this.

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createEventFd, createMemfd } from '../../../src/sys/index.ts';
-import { countDescriptors, steadyDescriptors } from '../../support/descriptor-count.ts';
+import { steadyDescriptors, untilDescriptors } from '../../support/descriptor-count.ts';
 import { negotiate, withPair } from '../../support/session-pair.ts';
 import { placeRing, shareMemory, startRing } from '../../support/session-ring.ts';
 
@@ -21,12 +21,12 @@ test('a session that ends stops its rings and closes every descriptor', () =>
       await frontend.request('SET_VRING_ENABLE', { index, num: 1 });
     }
     // Kick, call and error of two rings, and both ends of the channel.
-    assert.equal(countDescriptors(), before + 8);
+    await untilDescriptors(before + 8);
     device.notes.length = 0;
     frontend.close();
     await backend.ended;
     assert.deepEqual(device.notes, ['halt 0', 'halt 1', 'memory 0']);
-    assert.equal(countDescriptors(), before - 2);
+    await untilDescriptors(before - 2);
   }));
 
 test('descriptors that are replaced or refused are closed at once', () =>
@@ -43,5 +43,5 @@ test('descriptors that are replaced or refused are closed at once', () =>
       const away = frontend.request('SET_VRING_ERR', { value: 9n }, [event]);
       await assert.rejects(away, { code: 'REFUSED' });
     }
-    assert.equal(countDescriptors(), before);
+    await untilDescriptors(before);
   }));
