@@ -19,6 +19,8 @@ export const DiskFlag = {
   STABLE: 1,
   /** WRITE_ZEROES: the space may be given back. */
   UNMAP: 2,
+  /** WRITE_ZEROES: fail with EOPNOTSUPP rather than write zeros from memory. */
+  NO_FALLBACK: 4,
 } as const;
 
 /** See the module's comment. */

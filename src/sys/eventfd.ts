@@ -9,20 +9,16 @@ import { call, Errno, SystemError } from './errors.ts';
 import { Fd } from './fd.ts';
 import { lastErrno, libc } from './libc.ts';
 import { Mapping } from './mapping.ts';
+import { FOREVER, pollDescriptor } from './poll.ts';
 
 const scratch = Mapping.anonymous(4096);
 const ONE_ADDRESS = scratch.address;
 const VALUE_ADDRESS = scratch.address + 8;
 const IOVEC_ADDRESS = scratch.address + 16;
-const POLL_ADDRESS = scratch.address + 32;
-const words = new BigUint64Array(scratch.view(0, 40));
+const words = new BigUint64Array(scratch.view(0, 32));
 words[0] = 1n;
 words[2] = BigInt(VALUE_ADDRESS);
 words[3] = 8n;
-/** A `struct pollfd`, and poll(2)'s timeout for none. */
-const pollFd = new Int32Array(words.buffer, 32, 1);
-const pollEvents = new Uint16Array(words.buffer, 36, 2);
-const FOREVER = -1;
 /** File type bits of st_mode: an event counter has none. */
 const FILE_TYPE_MASK = 0o170000;
 
@@ -76,13 +72,8 @@ export function drainEvent(fd: number): number {
  * who share it, and some back-ends make the descriptors they are sent non-blocking.
  */
 export function awaitEvent(fd: number): number {
-  pollFd[0] = fd;
-  pollEvents[0] = Epoll.IN;
-  for (;;) {
-    if (libc.poll(POLL_ADDRESS, 1, FOREVER) === 1) return drainEvent(fd);
-    const errno = lastErrno();
-    if (errno !== Errno.EINTR) throw new SystemError('poll', errno, 'eventfd');
-  }
+  pollDescriptor(fd, Epoll.IN, FOREVER);
+  return drainEvent(fd);
 }
 
 /**
@@ -100,7 +91,5 @@ function takeEventCount(fd: number): number {
  * adds to it again, so the reader misses nothing. A counter that is not full is left alone.
  */
 export function relieveFullEvent(fd: number): void {
-  pollFd[0] = fd;
-  pollEvents[0] = Epoll.OUT;
-  if (libc.poll(POLL_ADDRESS, 1, 0) === 0) takeEventCount(fd);
+  if (!pollDescriptor(fd, Epoll.OUT, 0)) takeEventCount(fd);
 }

@@ -2,6 +2,8 @@
  * Linux from TypeScript: descriptors, mapped memory, sockets that carry descriptors, io_uring,
  * epoll, and the reactor built on them. The only unsafe code of vhostkit.
  */
+
+export { bufferAddress } from './buffer-address.ts';
 export { CodedError } from './coded-error.ts';
 export { Fallocate, Open, ReadWriteFlag } from './constants.ts';
 export { Errno, errnoMessage, errnoName, IO_ERROR, SystemError } from './errors.ts';
@@ -50,6 +52,7 @@ export {
   acceptUnix,
   connectUnix,
   createSocketPair,
+  isHungUp,
   listenUnix,
   MAX_MESSAGE_FDS,
   MAX_SOCKET_PATH_BYTES,

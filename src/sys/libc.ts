@@ -54,6 +54,7 @@ const FUNCTIONS = {
   listen: ['int', ['int', 'int']],
   memcpy: ['address', ['address', 'address', 'size']],
   memfd_create: ['int', ['string', 'uint']],
+  memmove: ['address', ['bytes', 'bytes', 'size']],
   memset: ['address', ['address', 'int', 'size']],
   mmap: ['address', ['address', 'size', 'int', 'int', 'int', 'offset']],
   munmap: ['int', ['address', 'size']],

@@ -7,11 +7,12 @@
  * is refused after closing those that did. All sockets are non-blocking and close-on-exec.
  */
 import { strict as assert } from 'node:assert';
-import { Socket } from './constants.ts';
+import { Epoll, Socket } from './constants.ts';
 import { call, Errno, SystemError } from './errors.ts';
 import { closeAll, Fd } from './fd.ts';
 import { lastErrno, libc } from './libc.ts';
 import { Mapping } from './mapping.ts';
+import { pollDescriptor } from './poll.ts';
 
 /** Most descriptors accepted with one message: the protocol needs 8, rust-vmm allows 32. */
 export const MAX_MESSAGE_FDS = 32;
@@ -202,6 +203,11 @@ export function socketKind(fd: number): 'listening' | 'stream' | 'other' {
     libc.getsockopt(fd, Socket.SOL_SOCKET, name, value, length) === 0 ? value[0] : undefined;
   if (option(Socket.SO_TYPE) !== Socket.STREAM) return 'other';
   return option(Socket.SO_ACCEPTCONN) === 1 ? 'listening' : 'stream';
+}
+
+/** Whether the peer of a connected socket has closed its end. Leaves what waits to be read. */
+export function isHungUp(fd: number): boolean {
+  return pollDescriptor(fd, Epoll.RDHUP, 0);
 }
 
 /** Make a socket that was opened elsewhere non-blocking, as those made here are. */

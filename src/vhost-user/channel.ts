@@ -71,6 +71,11 @@ export class Channel {
     return this.#isClosed;
   }
 
+  /** The socket, for those who watch it. Stays the channel's. */
+  get socketNumber(): number {
+    return this.#socket.number;
+  }
+
   /**
    * Send a frame. The descriptors stay the caller's.
    *

@@ -75,6 +75,11 @@ export class FrontendSession {
     });
   }
 
+  /** The connection, for those who watch it. Stays the session's. */
+  get socketNumber(): number {
+    return this.#channel.socketNumber;
+  }
+
   /**
    * Send a message and wait for its reply; without one of its own, for its acknowledgement if
    * REPLY_ACK was negotiated, else not at all.

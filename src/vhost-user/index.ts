@@ -4,6 +4,13 @@ export { BACKEND_PROTOCOL_FEATURES } from './backend-handlers.ts';
 export { BackendSession, type BackendSessionOptions } from './backend-session.ts';
 export { Channel, type ChannelHandler, type Frame, FrameFlag } from './channel.ts';
 export { ProtocolError, type ProtocolErrorCode } from './errors.ts';
+export {
+  Frontend,
+  type FrontendOptions,
+  NO_PROTOCOL_FEATURES,
+  type RingPlan,
+  type SharedRegion,
+} from './frontend.ts';
 export { FrontendSession, type FrontendSessionOptions } from './frontend-session.ts';
 export {
   BackendMessages,

@@ -15,6 +15,7 @@ export const ConfigOffset = {
   SEG_MAX: 0x0c,
   BLK_SIZE: 0x14,
   PHYSICAL_BLOCK_EXP: 0x18,
+  ALIGNMENT_OFFSET: 0x19,
   MIN_IO_SIZE: 0x1a,
   OPT_IO_SIZE: 0x1c,
   WRITEBACK: 0x20,

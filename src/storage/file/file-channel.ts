@@ -129,7 +129,8 @@ export class FileChannel implements DiskChannel, FileIoHandler {
     }
     const mayUnmap = (this.#requests.flags[slot] & DiskFlag.UNMAP) !== 0;
     if (mayUnmap && this.#canPunch) return Step.PUNCH;
-    return this.#canZeroInPlace ? Step.ZERO_IN_PLACE : Step.WRITE_ZERO_PAGES;
+    const mayFallBack = (this.#requests.flags[slot] & DiskFlag.NO_FALLBACK) === 0;
+    return this.#canZeroInPlace || !mayFallBack ? Step.ZERO_IN_PLACE : Step.WRITE_ZERO_PAGES;
   }
 
   #issue(slot: number): number {
@@ -195,8 +196,7 @@ export class FileChannel implements DiskChannel, FileIoHandler {
       case Step.ZERO_IN_PLACE:
         if (!isRefused(result)) return this.#finishZeroing(slot, result);
         if (result === -Errno.EOPNOTSUPP) this.#canZeroInPlace = false;
-        this.#step[slot] = Step.WRITE_ZERO_PAGES;
-        return GO_ON;
+        return this.#fallBack(slot);
       case Step.WRITE_ZERO_PAGES:
         if (result <= 0) return result < 0 ? result : IO_ERROR;
         this.#doneBytes[slot] += result;
@@ -230,7 +230,15 @@ export class FileChannel implements DiskChannel, FileIoHandler {
     if (!isRefused(result)) return isZeroing ? this.#finishZeroing(slot, result) : result;
     if (!isZeroing) return 0;
     if (result === -Errno.EOPNOTSUPP) this.#canPunch = false;
-    this.#step[slot] = this.#canZeroInPlace ? Step.ZERO_IN_PLACE : Step.WRITE_ZERO_PAGES;
+    if (!this.#canZeroInPlace) return this.#fallBack(slot);
+    this.#step[slot] = Step.ZERO_IN_PLACE;
+    return GO_ON;
+  }
+
+  /** Zeroing in place is refused: write zeros, unless that was ruled out. */
+  #fallBack(slot: number): number {
+    if ((this.#requests.flags[slot] & DiskFlag.NO_FALLBACK) !== 0) return -Errno.EOPNOTSUPP;
+    this.#step[slot] = Step.WRITE_ZERO_PAGES;
     return GO_ON;
   }
 

@@ -76,6 +76,11 @@ export class FileDisk implements Disk {
     return new FileChannel(requests, handler, openPaths);
   }
 
+  /** The open file, to ask about it. It stays the disk's. */
+  get descriptor(): number {
+    return this.#handle.fd;
+  }
+
   share(): FileDiskHandle {
     return this.#handle;
   }

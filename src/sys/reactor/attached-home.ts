@@ -20,7 +20,7 @@ export class AttachedHome {
 
   constructor(reactor: Reactor) {
     this.#reactor = reactor;
-    this.#notifier = reactor.createNotifier(() => this.#pump());
+    this.#notifier = reactor.createNotifier(() => this.pump());
     reactor.onExternalRequest = () => {
       if (!this.#isPumping) this.#pumpSoon();
     };
@@ -47,11 +47,15 @@ export class AttachedHome {
     if (this.#closed) return;
     this.#immediate ??= setImmediate(() => {
       this.#immediate = undefined;
-      this.#pump();
+      this.pump();
     });
   }
 
-  #pump(): void {
+  /**
+   * Do at once what there is to do. The home does that by itself; who has just asked for something
+   * saves the event loop a round.
+   */
+  pump(): void {
     if (this.#closed || this.#isPumping) return;
     this.#isPumping = true;
     const isIdle = this.#turnUntilIdle();
@@ -75,7 +79,7 @@ export class AttachedHome {
     clearTimeout(this.#timer);
     const delayMs = this.#reactor.msUntilTurn();
     if (delayMs === Number.POSITIVE_INFINITY) return;
-    this.#timer = setTimeout(() => this.#pump(), Math.ceil(delayMs));
+    this.#timer = setTimeout(() => this.pump(), Math.ceil(delayMs));
     if (!this.#isReferenced) this.#timer.unref();
   }
 }

@@ -101,9 +101,9 @@ export class Reactor implements Disposable {
     return Math.min(this.#timers.msUntilNext(), this.#maxSleepMs);
   }
 
-  /** Sleep until there is something to do, at most `msUntilTurn`. */
-  sleep(): void {
-    this.#engine.wait(this.msUntilTurn());
+  /** Sleep until there is something to do, at most `msUntilTurn` and `maxMs`. */
+  sleep(maxMs: number = Number.POSITIVE_INFINITY): void {
+    this.#engine.wait(Math.min(maxMs, this.msUntilTurn()));
   }
 
   /** For the attached home. */

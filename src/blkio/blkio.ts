@@ -1,0 +1,280 @@
+/**
+ * A device and its states: created, where it is told what to connect to; connected, where its
+ * properties are known; started, where there are queues. States, properties and errors are those of
+ * libblkio.
+ */
+import { AttachedHome, createReactor, type Reactor } from '../sys/index.ts';
+import { AsyncQueue } from './async-queue.ts';
+import { BouncePool } from './bounce-pool.ts';
+import { commonProperties, type DeviceChoices } from './common-properties.ts';
+import type { Driver } from './driver.ts';
+import { createDriver } from './driver-names.ts';
+import { BlkioError } from './errors.ts';
+import { MappedRegions, type MemoryRegion } from './memory-region.ts';
+import {
+  type DeviceState,
+  type PropertyInfo,
+  PropertyTable,
+  type PropertyType,
+  type PropertyTypes,
+  type PropertyValue,
+} from './property-table.ts';
+import { Queue } from './queue.ts';
+import { QueueCore } from './queue-core.ts';
+import { RequestRules } from './request-rules.ts';
+
+/** Memory through which buffers outside of mapped regions are copied, for each device. */
+const BOUNCE_BYTES = 32 * 1024 * 1024;
+
+/** A queue in use, by whichever face. */
+interface OpenQueue {
+  close(): void;
+}
+
+/** See the module's comment. */
+export class Blkio implements Disposable {
+  readonly #driver: Driver;
+  readonly #choices: DeviceChoices = { readOnly: false, numQueues: 1, numPollQueues: 0 };
+  readonly #properties: PropertyTable;
+  readonly #regions = new MappedRegions();
+  readonly #open = new Map<number, OpenQueue>();
+  #state: DeviceState = 'created';
+  #changing: Promise<void> | undefined;
+  #bounce: BouncePool | undefined;
+  #attached: { reactor: Reactor; home: AttachedHome } | undefined;
+
+  /**
+   * A device that is not connected to anything yet.
+   *
+   * @param driverName - see `driverNames`.
+   * @throws BlkioError ENOENT: there is no such driver.
+   */
+  constructor(driverName: string) {
+    this.#driver = createDriver(driverName);
+    this.#properties = new PropertyTable(() => this.#state);
+    for (const property of commonProperties(this.#driver, this.#choices)) {
+      this.#properties.add(property);
+    }
+    for (const property of this.#driver.properties()) this.#properties.add(property);
+  }
+
+  get state(): DeviceState {
+    return this.#state;
+  }
+
+  /** All properties of this driver's devices, with type, access and meaning. */
+  listProperties(): PropertyInfo[] {
+    return this.#properties.list();
+  }
+
+  /** @throws BlkioError ENOENT: no such property; ENODEV: not before it is connected. */
+  get(name: string): PropertyValue {
+    return this.#properties.get(name);
+  }
+
+  /** As `get`. @throws BlkioError ENOTTY, too: the property is of another type. */
+  getTyped<Type extends PropertyType>(name: string, type: Type): PropertyTypes[Type] {
+    return this.#properties.getTyped(name, type);
+  }
+
+  /**
+   * @throws BlkioError ENOENT: no such property; ENOTTY: the value is of another type; EACCES: it
+   * can't be set; EBUSY: not any more; EINVAL: the value makes no sense.
+   */
+  set(name: string, value: PropertyValue): void {
+    this.#properties.set(name, value);
+  }
+
+  /** Set a property from text, as people write it on a command line. Throws as `set`. */
+  setText(name: string, text: string): void {
+    this.#properties.setText(name, text);
+  }
+
+  /** Size of the device in bytes. @throws BlkioError ENODEV: not before it is connected. */
+  get capacityBytes(): number {
+    return Number(this.getTyped('capacity', 'uint64'));
+  }
+
+  /**
+   * Reach the device. Does nothing when it is connected.
+   *
+   * @throws BlkioError EBUSY: it is started; others say why it can't be reached.
+   */
+  async connect(): Promise<void> {
+    await this.#changing;
+    if (this.#state === 'started') throw new BlkioError('EBUSY', 'the device is started already');
+    if (this.#state === 'connected') return;
+    const { readOnly } = this.#choices;
+    await this.#change(() => this.#driver.connect({ readOnly, regions: this.#regions }));
+    this.#state = 'connected';
+  }
+
+  /**
+   * Start the queues. Does nothing when it is started.
+   *
+   * @throws BlkioError ENODEV: it is not connected; EROFS: it is read-only and nobody said that
+   *   this is all right; EINVAL: no queues.
+   */
+  async start(): Promise<void> {
+    await this.#changing;
+    if (this.#state === 'started') return;
+    if (this.#state === 'created') throw new BlkioError('ENODEV', 'the device is not connected');
+    const { readOnly, numQueues, numPollQueues } = this.#choices;
+    const driver = this.#driver;
+    const limits = driver.limits();
+    if (limits.readOnly && !readOnly) {
+      throw new BlkioError('EROFS', 'the device is read-only: set read-only to accept that');
+    }
+    if (numQueues + numPollQueues === 0 && !driver.canAddQueues) {
+      throw new BlkioError('EINVAL', 'there must be a queue');
+    }
+    if (limits.needsMemRegions) {
+      this.#bounce ??= new BouncePool(BOUNCE_BYTES);
+      this.#regions.add(this.#bounce.region);
+    }
+    await this.#change(() => driver.start({ queues: numQueues, pollQueues: numPollQueues }));
+    this.#state = 'started';
+  }
+
+  #change(body: () => Promise<void>): Promise<void> {
+    const change = body().finally(() => {
+      this.#changing = undefined;
+    });
+    this.#changing = change.catch(() => {});
+    return change;
+  }
+
+  /**
+   * Let the device reach a region without copying.
+   *
+   * @throws BlkioError ENODEV: it is not connected; EINVAL: it is mapped already, or misaligned;
+   *   ENOMEM: the device has no room for another.
+   */
+  async mapRegion(region: MemoryRegion): Promise<void> {
+    if (this.#state === 'created') throw new BlkioError('ENODEV', 'the device is not connected');
+    if (this.#regions.has(region)) throw new BlkioError('EINVAL', 'the region is mapped already');
+    const { memRegionAlignment, maxMemRegions } = this.#driver.limits();
+    if (region.address % memRegionAlignment !== 0 || region.sizeBytes % memRegionAlignment !== 0) {
+      const text = `a region must start and end at multiples of ${memRegionAlignment} bytes`;
+      throw new BlkioError('EINVAL', text);
+    }
+    // One is for buffers that are copied.
+    const room = maxMemRegions - (this.#driver.limits().needsMemRegions ? 1n : 0n);
+    const mapped = this.#regions.size - (this.#bounce === undefined ? 0 : 1);
+    if (BigInt(mapped) >= room) {
+      throw new BlkioError('ENOMEM', `more than ${room} regions at a time`);
+    }
+    this.#regions.add(region);
+    if (this.#state !== 'started') return;
+    try {
+      await this.#driver.mapRegion(region);
+    } catch (error) {
+      this.#regions.delete(region);
+      throw error;
+    }
+  }
+
+  /** End that. No request on the region may be outstanding. @throws BlkioError EINVAL. */
+  async unmapRegion(region: MemoryRegion): Promise<void> {
+    if (!this.#regions.has(region)) throw new BlkioError('EINVAL', 'the region is not mapped');
+    this.#regions.delete(region);
+    if (this.#state === 'started') await this.#driver.unmapRegion(region);
+  }
+
+  /**
+   * A queue to use by `doIo`, in this thread.
+   *
+   * @throws BlkioError ENODEV: not started; ENOENT: no queue of this number; EBUSY: in use already.
+   */
+  queue(index: number): Queue {
+    return this.#openBlocking(index, false);
+  }
+
+  /** As `queue`, for a poll queue. */
+  pollQueue(index: number): Queue {
+    return this.#openBlocking(index, true);
+  }
+
+  /** A queue whose requests are promises, on Node's event loop. Throws as `queue`. */
+  asyncQueue(index: number): AsyncQueue {
+    this.#checkQueue(index, false);
+    const { reactor, home } = this.#attach();
+    const queue = new AsyncQueue({
+      openCore: (onComplete) => this.#openCore(index, false, reactor, onComplete),
+      pump: () => home.pump(),
+    });
+    this.#open.set(index, queue);
+    return queue;
+  }
+
+  #openBlocking(index: number, isPolled: boolean): Queue {
+    this.#checkQueue(index, isPolled);
+    const { reactor } = createReactor('blocking');
+    const queue = new Queue({
+      reactor,
+      isPolled,
+      slots: this.#driver.slotsPerQueue,
+      openCore: (onComplete) => this.#openCore(index, isPolled, reactor, onComplete),
+    });
+    this.#open.set(this.#keyOf(index, isPolled), queue);
+    return queue;
+  }
+
+  /** Poll queues come behind the others. */
+  #keyOf(index: number, isPolled: boolean): number {
+    return isPolled ? this.#choices.numQueues + index : index;
+  }
+
+  #checkQueue(index: number, isPolled: boolean): void {
+    if (this.#state !== 'started') throw new BlkioError('ENODEV', 'the device is not started');
+    const count = isPolled ? this.#choices.numPollQueues : this.#choices.numQueues;
+    if (!(Number.isInteger(index) && index >= 0 && index < count)) {
+      const kind = isPolled ? 'poll queues' : 'queues';
+      throw new BlkioError('ENOENT', `queue ${index}: the device has ${count} ${kind}`);
+    }
+    if (this.#open.has(this.#keyOf(index, isPolled))) {
+      throw new BlkioError('EBUSY', `queue ${index} is in use already`);
+    }
+  }
+
+  #openCore(
+    index: number,
+    isPolled: boolean,
+    reactor: Reactor,
+    onComplete: (slot: number) => void,
+  ): QueueCore {
+    const driver = this.#driver;
+    const key = this.#keyOf(index, isPolled);
+    return new QueueCore({
+      slots: driver.slotsPerQueue,
+      rules: new RequestRules(driver.limits(), () => driver.capacityBytes()),
+      regions: this.#regions,
+      ...(this.#bounce === undefined ? {} : { bounce: this.#bounce }),
+      onComplete,
+      openChannel: (requests, handler) =>
+        driver.openQueue({ index: key, isPolled, reactor, requests, handler }),
+    });
+  }
+
+  #attach(): { reactor: Reactor; home: AttachedHome } {
+    if (this.#attached === undefined) {
+      const { reactor } = createReactor('attached');
+      this.#attached = { reactor, home: new AttachedHome(reactor) };
+    }
+    return this.#attached;
+  }
+
+  /** Let the device go. No request may be outstanding. */
+  close(): void {
+    for (const queue of this.#open.values()) queue.close();
+    this.#open.clear();
+    this.#attached?.home.close();
+    this.#attached?.reactor[Symbol.dispose]();
+    this.#driver.close();
+    this.#bounce?.[Symbol.dispose]();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

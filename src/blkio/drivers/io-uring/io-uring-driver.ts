@@ -1,0 +1,220 @@
+/**
+ * The `io_uring` driver: files and block devices of this machine. A queue is a channel of the file
+ * disk that servers use, too; where io_uring is refused, or slower (files in memory), the same
+ * channel takes other ways.
+ */
+import { closeSync, fstatSync, type Stats } from 'node:fs';
+import { constants } from 'node:os';
+import { type Disk, openFileDisk, StorageError } from '../../../storage/index.ts';
+import { SEGMENTS_PER_SLOT } from '../../../sys/index.ts';
+import {
+  type ConnectOptions,
+  type DeviceLimits,
+  type Driver,
+  type DriverEvents,
+  type QueueChannel,
+  type QueuePlan,
+  silentEvents,
+} from '../../driver.ts';
+import { BlkioError, type BlkioErrorCode } from '../../errors.ts';
+import type { Property } from '../../property-table.ts';
+import { type BlockLimits, blockLimits } from './block-limits.ts';
+
+const DEFAULT_ENTRIES = 128;
+const MAX_ENTRIES = 4096;
+const PAGE_BYTES = 4096;
+const INT_MAX = 2 ** 31 - 1;
+const UINT64_MAX = 2n ** 64n - 1n;
+const NO_FD = -1;
+
+/** What is known once a file is open. */
+interface OpenFile {
+  readonly disk: Disk;
+  /** A descriptor to ask for the size; the user's own, or one of ours. */
+  readonly stats: () => Stats;
+  readonly block: BlockLimits | undefined;
+}
+
+/** See the module's comment. */
+export class IoUringDriver implements Driver {
+  readonly name = 'io_uring';
+  readonly canAddQueues = true;
+  events: DriverEvents = silentEvents;
+  #path = '';
+  #fd = NO_FD;
+  #direct = false;
+  #locking = true;
+  #entries = DEFAULT_ENTRIES;
+  #open: OpenFile | undefined;
+
+  get slotsPerQueue(): number {
+    return this.#entries;
+  }
+
+  properties(): readonly Property[] {
+    return [
+      {
+        name: 'path',
+        type: 'str',
+        description: 'File or block device. Either this or fd.',
+        readableFrom: 'created',
+        writableUntil: 'created',
+        get: () => this.#path,
+        set: (value) => {
+          this.#path = value as string;
+        },
+      },
+      {
+        name: 'fd',
+        type: 'int',
+        description: 'A descriptor of it, which the device takes over. Default: -1, none.',
+        readableFrom: 'created',
+        writableUntil: 'created',
+        get: () => this.#fd,
+        set: (value) => {
+          this.#fd = value as number;
+        },
+      },
+      {
+        name: 'direct',
+        type: 'bool',
+        description: 'Past the page cache (O_DIRECT). Default: false.',
+        readableFrom: 'created',
+        writableUntil: 'created',
+        get: () => this.#direct,
+        set: (value) => {
+          this.#direct = value as boolean;
+        },
+      },
+      {
+        name: 'locking',
+        type: 'bool',
+        description: 'Refuse a file that another process has open for writing. Default: true.',
+        readableFrom: 'created',
+        writableUntil: 'created',
+        get: () => this.#locking,
+        set: (value) => {
+          this.#locking = value as boolean;
+        },
+      },
+      {
+        name: 'num-entries',
+        type: 'int',
+        description: `Requests of a queue under way at a time, 1 to ${MAX_ENTRIES}. Default: 128.`,
+        readableFrom: 'connected',
+        writableUntil: 'connected',
+        get: () => this.#entries,
+        set: (value) => this.#setEntries(value as number),
+      },
+    ];
+  }
+
+  #setEntries(entries: number): void {
+    if (entries < 1 || entries > MAX_ENTRIES) {
+      throw new BlkioError('EINVAL', `num-entries ${entries}: 1 to ${MAX_ENTRIES} are possible`);
+    }
+    this.#entries = entries;
+  }
+
+  async connect({ readOnly }: ConnectOptions): Promise<void> {
+    const path = this.#chosenPath();
+    const cache = this.#direct ? 'none' : 'writeback';
+    try {
+      const disk = openFileDisk({ path, readOnly, cache, locking: this.#locking });
+      const stats = fstatSync(disk.descriptor);
+      const block = stats.isBlockDevice() ? blockLimits(stats.rdev) : undefined;
+      this.#open = { disk, stats: () => fstatSync(disk.descriptor), block };
+    } catch (error) {
+      throw asBlkioError(error);
+    }
+  }
+
+  #chosenPath(): string {
+    const hasFd = this.#fd !== NO_FD;
+    if (hasFd === (this.#path !== '')) {
+      throw new BlkioError('EINVAL', 'give either the property path or the property fd');
+    }
+    return hasFd ? `/proc/self/fd/${this.#fd}` : this.#path;
+  }
+
+  get #file(): OpenFile {
+    if (this.#open === undefined) throw new BlkioError('ENODEV', 'the device is not connected');
+    return this.#open;
+  }
+
+  capacityBytes(): number {
+    const { disk, stats, block } = this.#file;
+    return block === undefined ? stats().size : disk.info.sizeBytes;
+  }
+
+  limits(): DeviceLimits {
+    const { disk, block } = this.#file;
+    const { info } = disk;
+    const alignment = this.#direct ? info.logicalBlockBytes : 1;
+    return {
+      readOnly: info.readOnly,
+      maxQueues: INT_MAX,
+      supportsPollQueues: false,
+      needsMemRegions: false,
+      needsMemRegionFd: false,
+      mayPinMemRegions: false,
+      memRegionAlignment: 1,
+      maxMemRegions: UINT64_MAX,
+      bufAlignment: alignment,
+      optimalBufAlignment: PAGE_BYTES,
+      requestAlignment: alignment,
+      optimalIoAlignment: Math.max(alignment, block?.minimumIoSize ?? 0),
+      optimalIoSize: block?.optimalIoSize ?? 0,
+      maxSegments: SEGMENTS_PER_SLOT,
+      maxSegmentLen: 0,
+      maxTransfer: 0,
+      maxWriteZeroesLen: 0,
+      maxDiscardLen: 0,
+      discardAlignment: block?.discardGranularity || alignment,
+      discardAlignmentOffset: block?.discardAlignment ?? 0,
+      canDiscard: info.canDiscard,
+      canWriteZeroes: info.canWriteZeroes,
+      supportsFuaNatively: true,
+      flushNeeded: block?.isWriteBack ?? true,
+      canGrow: block === undefined && !info.readOnly,
+    };
+  }
+
+  async start(): Promise<void> {
+    // Queues are rings of their own.
+  }
+
+  openQueue({ reactor, requests, handler }: QueuePlan): QueueChannel {
+    const channel = this.#file.disk.openChannel(reactor, requests, handler);
+    return {
+      needsEventLoop: false,
+      start: (slot) => channel.start(slot),
+      // The reactor's turn submits.
+      flush: () => {},
+      close: () => channel.close(),
+    };
+  }
+
+  async mapRegion(): Promise<void> {
+    // Any memory will do.
+  }
+
+  async unmapRegion(): Promise<void> {}
+
+  close(): void {
+    this.#open?.disk.close();
+    if (this.#open !== undefined && this.#fd !== NO_FD) closeSync(this.#fd);
+    this.#open = undefined;
+  }
+}
+
+/** A reason by which storage refuses a file, as libblkio would say it. */
+function asBlkioError(error: unknown): unknown {
+  if (!(error instanceof StorageError)) return error;
+  const options = { cause: error };
+  if (error.code === 'DISK_IN_USE') return new BlkioError('EBUSY', error.message, options);
+  const { code } = (error.cause ?? {}) as NodeJS.ErrnoException;
+  const isErrno = code !== undefined && Object.hasOwn(constants.errno, code);
+  const errno = isErrno ? (code as BlkioErrorCode) : 'EINVAL';
+  return new BlkioError(errno, error.message, options);
+}

@@ -1,0 +1,103 @@
+/**
+ * Memory of one queue, shared with the back-end: the ring, indirect tables, and for each slot what a
+ * request has beside its data. All of it lies in one region.
+ */
+import { createEventFd, type Fd } from '../../../sys/index.ts';
+import type { RingPlan } from '../../../vhost-user/index.ts';
+import { HEADER_BYTES, RANGE_BYTES } from '../../../virtio-blk/index.ts';
+import { DESCRIPTOR_BYTES, ringBytes, type SplitRingMemory } from '../../../virtqueue/index.ts';
+import { MemoryRegion } from '../../memory-region.ts';
+
+const PAGE_BYTES = 4096;
+/** Descriptors of an indirect table: header, data, status. Longer chains go without. */
+export const ENTRIES_PER_TABLE = 16;
+/** Where things are in a slot's area. */
+export const SlotOffset = { HEADER: 0, RANGE: HEADER_BYTES, STATUS: HEADER_BYTES + RANGE_BYTES };
+/** Bytes of a slot's area: a cache line of its own. */
+export const SLOT_BYTES = 64;
+
+/** See the module's comment. */
+export class QueueMemory implements Disposable {
+  readonly region: MemoryRegion;
+  readonly ring: SplitRingMemory;
+  readonly tables: DataView;
+  readonly tablesAddress: number;
+  readonly slots: DataView;
+  readonly slotsAddress: number;
+  /** Signalled by us, by the back-end, and by it when the ring is broken. */
+  readonly kick: Fd;
+  readonly call: Fd;
+  readonly err: Fd;
+  readonly #index: number;
+  readonly #addresses: {
+    readonly descriptor: number;
+    readonly available: number;
+    readonly used: number;
+  };
+  readonly #isPolled: boolean;
+
+  constructor(index: number, size: number, isPolled: boolean) {
+    this.#index = index;
+    this.#isPolled = isPolled;
+    const bytes = ringBytes(size);
+    const sizes = [
+      bytes.descriptors,
+      bytes.available,
+      bytes.used,
+      size * ENTRIES_PER_TABLE * DESCRIPTOR_BYTES,
+      size * SLOT_BYTES,
+    ];
+    const offsets: number[] = [];
+    let end = 0;
+    for (const part of sizes) {
+      offsets.push(end);
+      end += Math.ceil(part / PAGE_BYTES) * PAGE_BYTES;
+    }
+    this.region = MemoryRegion.allocate(end);
+    const { address } = this.region;
+    const [descriptors, available, used, tables, slots] = offsets.map((offset, part) =>
+      this.region.view(offset, sizes[part]),
+    );
+    this.ring = {
+      size,
+      descriptors: descriptors.buffer as ArrayBuffer,
+      available: available.buffer as ArrayBuffer,
+      used: used.buffer as ArrayBuffer,
+    };
+    this.#addresses = {
+      descriptor: address + offsets[0],
+      available: address + offsets[1],
+      used: address + offsets[2],
+    };
+    this.tables = new DataView(tables.buffer);
+    this.tablesAddress = address + offsets[3];
+    this.slots = new DataView(slots.buffer);
+    this.slotsAddress = address + offsets[4];
+    // Blocking: whoever signals a full counter waits, and none gets lost.
+    this.kick = createEventFd({ blocking: true });
+    this.call = createEventFd({ blocking: true });
+    this.err = createEventFd();
+  }
+
+  /** What the back-end has to know to run the ring from its start. */
+  get plan(): RingPlan {
+    const { kick, call, err } = this;
+    const index = this.#index;
+    const isPolled = this.#isPolled;
+    return { index, size: this.ring.size, ...this.#addresses, kick, call, err, base: 0, isPolled };
+  }
+
+  /** An empty ring again, for a back-end that starts anew. */
+  clear(): void {
+    for (const part of [this.ring.descriptors, this.ring.available, this.ring.used]) {
+      new Uint8Array(part).fill(0);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.kick.close();
+    this.call.close();
+    this.err.close();
+    this.region[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,333 @@
+/**
+ * A queue of a virtio-blk device, from the driver's side: requests of slots become chains on a ring
+ * and completions come back from it. The data path allocates nothing.
+ *
+ * A slot is on the ring, or waits for room there, or is done. When the back-end is lost, `lose`
+ * takes all of them off the ring, and `resume` puts them on a new one: every request is done at
+ * least once, and reported exactly once.
+ */
+import {
+  DiskFlag,
+  DiskOperation,
+  type DiskRequestHandler,
+  type DiskRequests,
+} from '../../../storage/index.ts';
+import {
+  Errno,
+  IO_ERROR,
+  PENDING,
+  type PollSource,
+  type Reactor,
+  signalEvent,
+  type Watch,
+} from '../../../sys/index.ts';
+import {
+  HEADER_BYTES,
+  RANGE_BYTES,
+  RANGE_UNMAP,
+  RequestType,
+  SECTOR_BYTES,
+  Status,
+} from '../../../virtio-blk/index.ts';
+import { BAD_USED, DriverRing, NO_USED } from '../../../virtqueue/index.ts';
+import type { QueueChannel } from '../../driver.ts';
+import { ENTRIES_PER_TABLE, type QueueMemory, SLOT_BYTES, SlotOffset } from './queue-memory.ts';
+
+/** Where a slot is. */
+const Place = { FREE: 0, WAITING: 1, ON_RING: 2 } as const;
+
+export interface VirtioBlkChannelOptions {
+  readonly memory: QueueMemory;
+  readonly reactor: Reactor;
+  readonly requests: DiskRequests;
+  readonly handler: DiskRequestHandler;
+  readonly isPolled: boolean;
+  readonly eventIdx: boolean;
+  readonly indirect: boolean;
+  /** The longest piece the device takes; 0: no limit. */
+  readonly maxSegmentLen: number;
+  /** Most pieces it takes. */
+  readonly maxSegments: number;
+  /** The connection to the back-end, to notice its end. */
+  readonly socket: number;
+  readonly onHangUp: () => void;
+  readonly onClose: () => void;
+}
+
+/** See the module's comment. */
+export class VirtioBlkChannel implements QueueChannel, PollSource {
+  readonly maxSleepMs: number = Number.POSITIVE_INFINITY;
+  readonly memory: QueueMemory;
+  readonly #options: VirtioBlkChannelOptions;
+  readonly #requests: DiskRequests;
+  readonly #handler: DiskRequestHandler;
+  readonly #maxSegmentLen: number;
+  readonly #slots: DataView;
+  readonly #slotsAddress: number;
+  /** By slot. */
+  readonly #place: Uint8Array;
+  /** By slot: the write is done, a flush for its FUA is under way. */
+  readonly #isFlushing: Uint8Array;
+  /** By head: whose chain it is. */
+  readonly #slotOfHead: Uint16Array;
+  /** Slots in line for the ring, oldest first. */
+  #waiting: number[] = [];
+  #ring: DriverRing;
+  #watches: Watch[] = [];
+  #isLost = false;
+  #needsPublishing = false;
+
+  constructor(options: VirtioBlkChannelOptions) {
+    const { memory, reactor, requests } = options;
+    this.#options = options;
+    this.memory = memory;
+    this.#requests = requests;
+    this.#handler = options.handler;
+    this.#maxSegmentLen = options.maxSegmentLen === 0 ? 2 ** 31 : options.maxSegmentLen;
+    this.#slots = memory.slots;
+    this.#slotsAddress = memory.slotsAddress;
+    this.#place = new Uint8Array(requests.slots);
+    this.#isFlushing = new Uint8Array(requests.slots);
+    this.#slotOfHead = new Uint16Array(memory.ring.size);
+    this.#ring = this.#newRing();
+    reactor.addSource(this);
+    this.#startWatching(options.socket);
+  }
+
+  get needsEventLoop(): boolean {
+    return this.#isLost;
+  }
+
+  #startWatching(socket: number): void {
+    const { reactor, isPolled, onHangUp } = this.#options;
+    this.#watches = [reactor.watch(socket, { onReadable: onHangUp })];
+    if (isPolled) return;
+    // Used entries are looked for in every turn: to wake up is all that is wanted.
+    this.#watches.push(reactor.watch(this.memory.call.number, { onReadable: () => {} }));
+  }
+
+  #stopWatching(): void {
+    for (const watch of this.#watches.splice(0)) watch.close();
+  }
+
+  #newRing(): DriverRing {
+    const { memory, eventIdx, indirect, isPolled } = this.#options;
+    const tables = {
+      view: memory.tables,
+      address: memory.tablesAddress,
+      entriesPerTable: ENTRIES_PER_TABLE,
+    };
+    const ring = new DriverRing(memory.ring, {
+      eventIdx,
+      ...(indirect ? { indirect: tables } : {}),
+    });
+    if (isPolled) ring.suppressCalls();
+    return ring;
+  }
+
+  start(slot: number): number {
+    const requests = this.#requests;
+    const noFallback = (requests.flags[slot] & DiskFlag.NO_FALLBACK) !== 0;
+    // How the device zeroes is not for the driver to know.
+    if (noFallback) return -Errno.EOPNOTSUPP;
+    if (this.#dataPieces(slot) > this.#options.maxSegments) return -Errno.EINVAL;
+    if (this.#isLost || this.#waiting.length > 0 || !this.#put(slot)) this.#enqueue(slot);
+    return PENDING;
+  }
+
+  #enqueue(slot: number): void {
+    this.#place[slot] = Place.WAITING;
+    this.#waiting.push(slot);
+  }
+
+  /** Descriptors the slot's data takes: long pieces are cut. */
+  #dataPieces(slot: number): number {
+    const { iovecs } = this.#requests;
+    const count = iovecs.remaining(slot);
+    const max = this.#maxSegmentLen;
+    let pieces = 0;
+    let at = iovecs.firstWord(slot) + 2;
+    for (let left = count; left > 0; left--) {
+      const length = iovecs.words[at];
+      pieces += length <= max ? 1 : Math.ceil(length / max);
+      at += 4;
+    }
+    return pieces;
+  }
+
+  /** Put a slot's chain on the ring. False: there is no room. */
+  #put(slot: number): boolean {
+    const requests = this.#requests;
+    const operation = this.#isFlushing[slot] === 1 ? DiskOperation.FLUSH : requests.operation[slot];
+    const isTransfer = operation <= DiskOperation.WRITE;
+    const hasRange = operation >= DiskOperation.DISCARD;
+    const pieces = 2 + (isTransfer ? this.#dataPieces(slot) : 0) + (hasRange ? 1 : 0);
+    const ring = this.#ring;
+    if (!ring.begin(pieces)) return false;
+    const area = slot * SLOT_BYTES;
+    this.#writeHeader(area, operation, slot);
+    const address = this.#slotsAddress + area;
+    this.#add(address + SlotOffset.HEADER, HEADER_BYTES, false);
+    if (hasRange) {
+      this.#writeRange(area + SlotOffset.RANGE, slot);
+      this.#add(address + SlotOffset.RANGE, RANGE_BYTES, false);
+    }
+    if (isTransfer) this.#addData(slot, operation === DiskOperation.READ);
+    this.#add(address + SlotOffset.STATUS, 1, true);
+    this.#slotOfHead[ring.commit()] = slot;
+    this.#place[slot] = Place.ON_RING;
+    this.#needsPublishing = true;
+    return true;
+  }
+
+  #add(address: number, length: number, isWritable: boolean): void {
+    this.#ring.add(address | 0, (address / 2 ** 32) | 0, length, isWritable);
+  }
+
+  #writeHeader(area: number, operation: number, slot: number): void {
+    const requests = this.#requests;
+    const slots = this.#slots;
+    const isTransfer = operation <= DiskOperation.WRITE;
+    slots.setUint32(area, TYPES[operation], true);
+    slots.setUint32(area + 4, 0, true);
+    const sector = isTransfer ? requests.offsetBytes(slot) / SECTOR_BYTES : 0;
+    slots.setInt32(area + 8, sector | 0, true);
+    slots.setInt32(area + 12, (sector / 2 ** 32) | 0, true);
+    slots.setUint8(area + SlotOffset.STATUS, Status.IOERR);
+  }
+
+  #writeRange(at: number, slot: number): void {
+    const requests = this.#requests;
+    const slots = this.#slots;
+    const sector = requests.offsetBytes(slot) / SECTOR_BYTES;
+    slots.setInt32(at, sector | 0, true);
+    slots.setInt32(at + 4, (sector / 2 ** 32) | 0, true);
+    slots.setUint32(at + 8, requests.lengthBytes[slot] / SECTOR_BYTES, true);
+    const mayUnmap =
+      requests.operation[slot] === DiskOperation.WRITE_ZEROES &&
+      (requests.flags[slot] & DiskFlag.UNMAP) !== 0;
+    slots.setUint32(at + 12, mayUnmap ? RANGE_UNMAP : 0, true);
+  }
+
+  #addData(slot: number, isWritable: boolean): void {
+    const { iovecs } = this.#requests;
+    const { words } = iovecs;
+    const max = this.#maxSegmentLen;
+    let at = iovecs.firstWord(slot);
+    for (let left = iovecs.remaining(slot); left > 0; left--) {
+      const length = words[at + 2];
+      if (length <= max) {
+        this.#ring.add(words[at], words[at + 1], length, isWritable);
+      } else {
+        const address = (words[at + 1] >>> 0) * 2 ** 32 + (words[at] >>> 0);
+        for (let done = 0; done < length; done += max) {
+          this.#add(address + done, Math.min(max, length - done), isWritable);
+        }
+      }
+      at += 4;
+    }
+  }
+
+  /** Show the device what has been put on the ring. */
+  flush(): void {
+    if (this.#isLost) return;
+    this.#putWaiting();
+    if (!this.#needsPublishing) return;
+    this.#needsPublishing = false;
+    if (this.#ring.publish() && !this.#options.isPolled) signalEvent(this.memory.kick.number);
+  }
+
+  #putWaiting(): void {
+    let done = 0;
+    while (done < this.#waiting.length && this.#put(this.#waiting[done])) done += 1;
+    if (done > 0) this.#waiting.splice(0, done);
+  }
+
+  poll(): boolean {
+    if (this.#isLost) return false;
+    const ring = this.#ring;
+    let isBusy = false;
+    // No more than were there at first: what completes may be followed by new requests.
+    for (let left = ring.usedCount(); left > 0; left--) {
+      const head = ring.takeUsed();
+      if (head === NO_USED) break;
+      isBusy = true;
+      if (head === BAD_USED || this.#place[this.#slotOfHead[head]] !== Place.ON_RING) {
+        this.fail(IO_ERROR);
+        return true;
+      }
+      this.#finish(this.#slotOfHead[head]);
+    }
+    if (isBusy) this.flush();
+    return isBusy;
+  }
+
+  #finish(slot: number): void {
+    const result = resultOf(this.#slots.getUint8(slot * SLOT_BYTES + SlotOffset.STATUS));
+    const isStable = (this.#requests.flags[slot] & DiskFlag.STABLE) !== 0;
+    if (result === 0 && isStable && this.#isFlushing[slot] === 0) {
+      this.#isFlushing[slot] = 1;
+      if (!this.#put(slot)) this.#enqueue(slot);
+      return;
+    }
+    this.#isFlushing[slot] = 0;
+    this.#place[slot] = Place.FREE;
+    this.#handler.onDiskDone(slot, result);
+  }
+
+  prepareToSleep(): boolean {
+    if (this.#isLost || this.#options.isPolled) return true;
+    this.flush();
+    return this.#ring.requestCalls();
+  }
+
+  /** The back-end is gone: nothing on the ring will be answered. */
+  lose(): void {
+    if (this.#isLost) return;
+    this.#isLost = true;
+    this.#stopWatching();
+  }
+
+  /** A new back-end has the ring, empty: do what is outstanding. */
+  resume(socket: number): void {
+    this.#ring = this.#newRing();
+    this.#isLost = false;
+    this.#startWatching(socket);
+    this.#place.forEach((place, slot) => {
+      if (place === Place.ON_RING) this.#enqueue(slot);
+    });
+    this.flush();
+  }
+
+  /** Nothing outstanding will ever be done: complete it with an error. */
+  fail(result: number): void {
+    this.lose();
+    this.#waiting = [];
+    this.#place.forEach((place, slot) => {
+      if (place === Place.FREE) return;
+      this.#place[slot] = Place.FREE;
+      this.#isFlushing[slot] = 0;
+      this.#handler.onDiskDone(slot, result);
+    });
+  }
+
+  close(): void {
+    this.#stopWatching();
+    this.#options.reactor.removeSource(this);
+    this.#options.onClose();
+  }
+}
+
+/** Request types by `DiskOperation`. */
+const TYPES: readonly number[] = [
+  RequestType.IN,
+  RequestType.OUT,
+  RequestType.FLUSH,
+  RequestType.DISCARD,
+  RequestType.WRITE_ZEROES,
+];
+
+function resultOf(status: number): number {
+  if (status === Status.OK) return 0;
+  return status === Status.UNSUPP ? -Errno.EOPNOTSUPP : IO_ERROR;
+}

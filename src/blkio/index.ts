@@ -1,0 +1,21 @@
+/** The client library: block devices of this machine and of vhost-user back-ends, with one API. */
+export {
+  AsyncQueue,
+  type RequestOptions,
+  type WriteOptions,
+  type WriteZeroesOptions,
+} from './async-queue.ts';
+export { Blkio } from './blkio.ts';
+export { CompletionList } from './completion-list.ts';
+export { driverNames } from './driver-names.ts';
+export { BlkioError, type BlkioErrorCode } from './errors.ts';
+export { MemoryRegion } from './memory-region.ts';
+export type {
+  DeviceState,
+  PropertyInfo,
+  PropertyType,
+  PropertyTypes,
+  PropertyValue,
+} from './property-table.ts';
+export { Queue } from './queue.ts';
+export { RequestFlag } from './request-flag.ts';

@@ -1,0 +1,206 @@
+/**
+ * A front-end: negotiates with a back-end, shares memory with it, and starts and stops its rings.
+ * What VMMs do for their guests, and drivers without a VMM for themselves.
+ */
+import { connectUnix, type Fd, type Logger, type Reactor, silentLogger } from '../sys/index.ts';
+import { BACKEND_PROTOCOL_FEATURES } from './backend-handlers.ts';
+import { ProtocolError } from './errors.ts';
+import { FrontendSession } from './frontend-session.ts';
+import { MAX_CONFIG_BYTES, MAX_TABLE_REGIONS, VRING_NO_FD_BIT } from './messages.ts';
+import { F_PROTOCOL_FEATURES, hasProtocolFeature } from './protocol-features.ts';
+
+const PROTOCOL_BIT = 1n << BigInt(F_PROTOCOL_FEATURES);
+
+/** As protocol features: do without VHOST_USER_F_PROTOCOL_FEATURES altogether. */
+export const NO_PROTOCOL_FEATURES: unique symbol = Symbol('no protocol features');
+
+export interface FrontendOptions {
+  readonly reactor: Reactor;
+  readonly socketPath: string;
+  /** Virtio features to accept of those offered. Default: all. */
+  readonly features?: bigint;
+  /** Protocol features to accept of those offered. Default: all this side knows. */
+  readonly protocolFeatures?: bigint | typeof NO_PROTOCOL_FEATURES;
+  /** Longest wait for an answer, in milliseconds. Default: 10 s. */
+  readonly timeoutMs?: number;
+  readonly logger?: Logger;
+}
+
+/** Memory to share with the back-end. Addresses are what descriptors and ring addresses refer to. */
+export interface SharedRegion {
+  readonly guestAddress: number;
+  readonly userAddress: number;
+  readonly sizeBytes: number;
+  readonly mmapOffset: number;
+  readonly fd: Fd;
+}
+
+/** A ring to start. Addresses are user addresses; eventfds stay the caller's. */
+export interface RingPlan {
+  readonly index: number;
+  readonly size: number;
+  readonly descriptor: number;
+  readonly available: number;
+  readonly used: number;
+  readonly kick: Fd;
+  readonly call: Fd;
+  readonly err: Fd;
+  /** First available entry the back-end takes. */
+  readonly base: number;
+  /** Without kicks and calls: both sides look for themselves. */
+  readonly isPolled: boolean;
+}
+
+/** See the module's comment. */
+export class Frontend {
+  readonly session: FrontendSession;
+  /** Negotiated virtio features. */
+  readonly features: bigint;
+  /** Queues the back-end has. */
+  readonly maxQueues: number;
+  /** Regions the back-end takes. */
+  readonly maxRegions: number;
+  readonly #regions: SharedRegion[] = [];
+
+  /**
+   * Connect and negotiate.
+   *
+   * @throws SystemError if there is no such socket; ProtocolError if the back-end does not answer,
+   * refuses, or answers nonsense.
+   */
+  static async connect(options: FrontendOptions): Promise<Frontend> {
+    const { reactor, socketPath, logger = silentLogger, timeoutMs } = options;
+    const session = new FrontendSession({
+      reactor,
+      socket: connectUnix(socketPath),
+      logger,
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    });
+    try {
+      return await negotiate(session, options);
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+  }
+
+  /** For `connect`. */
+  constructor(session: FrontendSession, features: bigint, maxQueues: number, maxRegions: number) {
+    this.session = session;
+    this.features = features;
+    this.maxQueues = maxQueues;
+    this.maxRegions = maxRegions;
+  }
+
+  get #hasSlots(): boolean {
+    return hasProtocolFeature(this.session.protocolFeatures, 'CONFIGURE_MEM_SLOTS');
+  }
+
+  /** Share regions, beside those that are shared already. */
+  async addRegions(regions: readonly SharedRegion[]): Promise<void> {
+    if (!this.#hasSlots) {
+      await this.#replaceTable([...this.#regions, ...regions]);
+      return;
+    }
+    for (const region of regions) {
+      await this.session.request('ADD_MEM_REG', { padding: 0, ...describe(region) }, [region.fd]);
+      this.#regions.push(region);
+    }
+  }
+
+  /** Share a region no more. */
+  async removeRegion(region: SharedRegion): Promise<void> {
+    const rest = this.#regions.filter((other) => other !== region);
+    if (!this.#hasSlots) {
+      await this.#replaceTable(rest);
+      return;
+    }
+    await this.session.request('REM_MEM_REG', { padding: 0, ...describe(region) });
+    this.#regions.splice(0, this.#regions.length, ...rest);
+  }
+
+  async #replaceTable(regions: readonly SharedRegion[]): Promise<void> {
+    const fds = regions.map(({ fd }) => fd);
+    await this.session.request('SET_MEM_TABLE', regions.map(describe), fds);
+    this.#regions.splice(0, this.#regions.length, ...regions);
+  }
+
+  /** Part of the configuration space. */
+  async readConfig(offset: number, sizeBytes: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(sizeBytes);
+    const request = { offset, size: sizeBytes, flags: 0, bytes };
+    const reply = await this.session.request('GET_CONFIG', request);
+    if (reply.bytes.length === sizeBytes) return reply.bytes;
+    const text = `${sizeBytes} bytes of configuration were asked for, ${reply.bytes.length} came`;
+    throw new ProtocolError('BAD_PAYLOAD', text);
+  }
+
+  /** Change part of the configuration space, as a driver does. */
+  async writeConfig(offset: number, bytes: Uint8Array): Promise<void> {
+    if (bytes.length > MAX_CONFIG_BYTES) {
+      throw new ProtocolError('BAD_CONFIG', `${bytes.length} bytes of configuration`);
+    }
+    await this.session.request('SET_CONFIG', { offset, size: bytes.length, flags: 0, bytes });
+  }
+
+  /** Send everything that makes the back-end run a ring. */
+  async startRing(ring: RingPlan): Promise<void> {
+    const { session } = this;
+    const { index, size, base, isPolled, descriptor, used, available } = ring;
+    await session.request('SET_VRING_NUM', { index, num: size });
+    await session.request('SET_VRING_BASE', { index, num: base });
+    const addresses = { descriptor, used, available, log: 0n };
+    await session.request('SET_VRING_ADDR', { index, flags: 0, ...addresses });
+    const value = BigInt(index) | (isPolled ? VRING_NO_FD_BIT : 0n);
+    const fds = (fd: Fd): Fd[] => (isPolled ? [] : [fd]);
+    await session.request('SET_VRING_CALL', { value }, fds(ring.call));
+    await session.request('SET_VRING_ERR', { value: BigInt(index) }, [ring.err]);
+    await session.request('SET_VRING_KICK', { value }, fds(ring.kick));
+    // Without the protocol's features, a ring is enabled from the start.
+    if (session.hasProtocolFeatures) await session.request('SET_VRING_ENABLE', { index, num: 1 });
+  }
+
+  /** Stop a ring. Returns the first available entry that the back-end has not taken. */
+  async stopRing(index: number): Promise<number> {
+    return (await this.session.request('GET_VRING_BASE', { index, num: 0 })).num;
+  }
+
+  /** Hang up. */
+  close(): void {
+    this.session.close();
+  }
+}
+
+function describe({ guestAddress, sizeBytes, userAddress, mmapOffset }: SharedRegion) {
+  return { guestAddress, sizeBytes, userAddress, mmapOffset };
+}
+
+async function negotiate(session: FrontendSession, options: FrontendOptions): Promise<Frontend> {
+  const offered = (await session.request('GET_FEATURES', null)).value;
+  const wantsProtocol = options.protocolFeatures !== NO_PROTOCOL_FEATURES;
+  session.hasProtocolFeatures = wantsProtocol && (offered & PROTOCOL_BIT) !== 0n;
+  if (session.hasProtocolFeatures) await negotiateProtocol(session, options);
+  const virtioFeatures = offered & (options.features ?? offered) & ~PROTOCOL_BIT;
+  const features = virtioFeatures | (session.hasProtocolFeatures ? PROTOCOL_BIT : 0n);
+  await session.request('SET_OWNER', null);
+  await session.request('SET_FEATURES', { value: features });
+  const has = (name: 'MQ' | 'CONFIGURE_MEM_SLOTS'): boolean =>
+    hasProtocolFeature(session.protocolFeatures, name);
+  const maxQueues = has('MQ') ? Number((await session.request('GET_QUEUE_NUM', null)).value) : 1;
+  const maxRegions = has('CONFIGURE_MEM_SLOTS')
+    ? Number((await session.request('GET_MAX_MEM_SLOTS', null)).value)
+    : MAX_TABLE_REGIONS;
+  return new Frontend(session, features, maxQueues, maxRegions);
+}
+
+async function negotiateProtocol(
+  session: FrontendSession,
+  options: FrontendOptions,
+): Promise<void> {
+  const offered = (await session.request('GET_PROTOCOL_FEATURES', null)).value;
+  const asked = options.protocolFeatures;
+  const wanted = typeof asked === 'bigint' ? asked : BACKEND_PROTOCOL_FEATURES;
+  // Not acknowledged itself: only from here on are acknowledgements in force.
+  await session.request('SET_PROTOCOL_FEATURES', { value: offered & wanted });
+  session.protocolFeatures = offered & wanted;
+}
