@@ -7,6 +7,7 @@ export {
 } from './async-queue.ts';
 export { Blkio } from './blkio.ts';
 export { CompletionList } from './completion-list.ts';
+export { Device, openDevice, type PropertyValues } from './device.ts';
 export { driverNames } from './driver-names.ts';
 export { BlkioError, type BlkioErrorCode } from './errors.ts';
 export { MemoryRegion } from './memory-region.ts';
@@ -18,4 +19,7 @@ export type {
   PropertyValue,
 } from './property-table.ts';
 export { Queue } from './queue.ts';
+export { DeviceReadStream, type ReadStreamOptions } from './read-stream.ts';
 export { RequestFlag } from './request-flag.ts';
+export { type RunCompletion, type RunRequest, runRequests } from './request-run.ts';
+export { DeviceWriteStream, type WriteStreamOptions } from './write-stream.ts';

@@ -9,7 +9,5 @@ export {
   DriverConnection,
   type DriverConnectionOptions,
   type DriverQueue,
-  NO_PROTOCOL_FEATURES,
-  wireQueue,
 } from './driver-connection.ts';
 export { type GuestBuffer, GuestRam, type RamRegion, type RamRegionPlan } from './guest-ram.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { signalEvent } from '../../src/sys/index.ts';
-import { GuestRam, wireQueue } from '../../src/testing/index.ts';
+import { GuestRam } from '../../src/testing/index.ts';
 import { RequestType, Status } from '../../src/virtio-blk/index.ts';
 import { RingFeature } from '../../src/virtqueue/index.ts';
 import { ChainDriver, headerBytes, readable, writable } from '../support/chain-driver.ts';
@@ -96,7 +96,7 @@ for (const { engine, skip } of SERVER_ENGINES) {
       const connection = await disk.connectRings({ features: NO_INDIRECT });
       const [queue] = connection.queues;
       using driver = new ChainDriver(connection, queue, disk.reactor);
-      const { ram, session } = connection;
+      const { ram } = connection;
       const [header, data, status] = [ram.allocate(16), ram.allocate(512), ram.allocate(1)];
       header.bytes.set(headerBytes(OUT, 0));
       const chain = [readable(header), readable(data), writable(status)];
@@ -107,12 +107,12 @@ for (const { engine, skip } of SERVER_ENGINES) {
         const base = await connection.stopQueue(0);
         assert.equal(base, (done + 35) % 65536);
         const later = driver.run(chain);
-        await wireQueue(session, queue, base, false);
+        await connection.startQueue(0, base);
         signalEvent(queue.kick.number);
         await later;
         // It is used up at an index of its own.
         await connection.stopQueue(0);
-        await wireQueue(session, queue, (base + 1) % 65536, false);
+        await connection.startQueue(0, (base + 1) % 65536);
         done += 1;
       }
     });
