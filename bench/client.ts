@@ -1,14 +1,24 @@
 /**
- * The load generator: a process of its own that connects to one back-end and runs workloads as it
- * is told over the process's IPC channel. It is a front-end and driver of the ordinary kind: a
- * split ring of 256 with EVENT_IDX and indirect descriptors, asleep on its call descriptor while
- * nothing is finished.
+ * The load generator: a process of its own that connects to one device and runs workloads as it is
+ * told over the process's IPC channel. With vhost-user it is a driver of the ordinary kind: a split
+ * ring of 256 with EVENT_IDX and indirect descriptors, asleep on its call descriptor while nothing
+ * is finished.
  */
-import { createHistogram } from 'node:perf_hooks';
-import { AttachedHome, createReactor, exitNow } from '../src/sys/index.ts';
-import { DriverConnection, GuestRam } from '../src/testing/index.ts';
+import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import { type AsyncQueue, Blkio, MemoryRegion } from '../src/blkio/index.ts';
+import { exitNow } from '../src/sys/index.ts';
 import { LoadQueue } from './load-queue.ts';
+import { runPromises } from './promise-load.ts';
 import type { Measurement, Workload } from './workload.ts';
+
+/** What to connect to, and how to use it. */
+export interface ClientTarget {
+  readonly driver: 'io_uring' | 'virtio-blk-vhost-user';
+  readonly path: string;
+  readonly isDirect: boolean;
+  /** `blocking`: one thread that calls `doIo`; `promises`: asynchronous code on the event loop. */
+  readonly mode: 'blocking' | 'promises';
+}
 
 /** A run to do. */
 export interface ClientCommand {
@@ -20,50 +30,86 @@ export interface ClientCommand {
 /** The client's answer; the server's processor time is not its business. */
 export type ClientResult = Omit<Measurement, 'serverCpuSeconds'>;
 
-const QUEUE_SIZE = 256;
-const RAM_BYTES = 64 * 1024 * 1024;
-const GUEST_BASE = 0x1_0000_0000;
+/** Queues of a device: workloads use one or both. */
+const QUEUES = 2;
+const REGION_BYTES = 4 * 1024 * 1024;
 const NANOSECONDS_PER_US = 1000;
 /** Turns between looks at the clock. */
 const TURNS_PER_CLOCK = 16;
 
-function run(queues: readonly LoadQueue[], command: ClientCommand): ClientResult {
+function percentiles(
+  latencies: RecordableHistogram,
+): Pick<Measurement, 'p50Us' | 'p99Us' | 'p999Us'> {
+  const us = (percentile: number): number => latencies.percentile(percentile) / NANOSECONDS_PER_US;
+  return { p50Us: us(50), p99Us: us(99), p999Us: us(99.9) };
+}
+
+function runBlocking(queues: readonly LoadQueue[], command: ClientCommand): ClientResult {
   const { workload, diskBytes, seconds } = command;
   const latencies = createHistogram({ figures: 3 });
   const startedMs = performance.now();
   const endMs = startedMs + seconds * 1000;
   for (const queue of queues) queue.begin(workload, diskBytes);
+  // With several queues there is no one thing to sleep on: then the client polls.
+  const sleeps = !workload.polled && queues.length === 1;
   let requests = 0;
   let isOver = false;
   for (let turn = 0; queues.some((queue) => queue.inFlight > 0); turn++) {
-    let done = 0;
-    for (const queue of queues) done += queue.turn(workload, diskBytes, isOver, latencies);
-    requests += done;
-    // With several queues there is no one descriptor to sleep on: then the client polls.
-    if (done === 0 && !workload.polled && queues.length === 1) queues[0].sleep();
+    for (const queue of queues) requests += queue.turn(sleeps, isOver, latencies);
     if (turn % TURNS_PER_CLOCK === 0) isOver = performance.now() >= endMs;
   }
   const elapsedMs = performance.now() - startedMs;
-  const us = (percentile: number): number => latencies.percentile(percentile) / NANOSECONDS_PER_US;
-  return { requests, seconds: elapsedMs / 1000, p50Us: us(50), p99Us: us(99), p999Us: us(99.9) };
+  return { requests, seconds: elapsedMs / 1000, ...percentiles(latencies) };
 }
 
-async function main(socketPath: string): Promise<void> {
-  const { reactor } = createReactor('attached');
-  new AttachedHome(reactor);
-  const connection = await DriverConnection.open({
-    reactor,
-    socketPath,
-    numQueues: 2,
-    queueSize: QUEUE_SIZE,
-    ram: new GuestRam([{ guestAddress: GUEST_BASE, sizeBytes: RAM_BYTES }]),
-  });
-  const queues = connection.queues.map((queue) => new LoadQueue(connection, queue));
+async function runAsync(
+  queue: AsyncQueue,
+  region: MemoryRegion,
+  command: ClientCommand,
+): Promise<ClientResult> {
+  const { workload, diskBytes, seconds } = command;
+  const result = await runPromises(queue, region, workload, diskBytes, seconds);
+  const { requests, elapsedMs, busyMs, latencies } = result;
+  const loopUs = (busyMs * 1000) / requests;
+  return { requests, seconds: elapsedMs / 1000, loopUs, ...percentiles(latencies) };
+}
+
+async function connect(target: ClientTarget): Promise<Blkio> {
+  const blkio = new Blkio(target.driver);
+  blkio.set('path', target.path);
+  if (target.driver === 'io_uring') {
+    blkio.set('direct', target.isDirect);
+    // The peers share the file.
+    blkio.set('locking', false);
+  }
+  await blkio.connect();
+  blkio.set('num-queues', QUEUES);
+  await blkio.start();
+  return blkio;
+}
+
+async function main(target: ClientTarget): Promise<void> {
+  const blkio = await connect(target);
+  const regions: MemoryRegion[] = [];
+  for (let index = 0; index < QUEUES; index++) {
+    const region = MemoryRegion.allocate(REGION_BYTES);
+    await blkio.mapRegion(region);
+    regions.push(region);
+  }
+  const answer = (result: ClientResult): void => void process.send?.(result);
   process.on('disconnect', () => exitNow(0));
-  process.on('message', (command: ClientCommand) => {
-    process.send?.(run(queues.slice(0, command.workload.queues), command));
-  });
+  if (target.mode === 'promises') {
+    const queue = blkio.asyncQueue(0);
+    process.on('message', (command: ClientCommand) => {
+      void runAsync(queue, regions[0], command).then(answer);
+    });
+  } else {
+    const queues = regions.map((region, index) => new LoadQueue(blkio.queue(index), region));
+    process.on('message', (command: ClientCommand) => {
+      answer(runBlocking(queues.slice(0, command.workload.queues), command));
+    });
+  }
   process.send?.('ready');
 }
 
-await main(process.argv[2]);
+await main(JSON.parse(process.argv[2]) as ClientTarget);

@@ -83,7 +83,7 @@ async function furtherDiskMb(folder: string): Promise<number> {
     const ready = once(host, 'message');
     host.send(socketPath);
     await ready;
-    const client = await Client.connect(socketPath);
+    const client = await Client.connectTo(socketPath);
     clients.push(client);
     await client.run({ workload: SOME_WORK, seconds: 0.5, diskBytes: NULL_MEDIUM.diskBytes });
   };

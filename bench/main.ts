@@ -18,14 +18,21 @@ import { fileURLToPath } from 'node:url';
 import { findProgram } from '../tools/guest/programs.ts';
 import { measureFootprints } from './footprint.ts';
 import { type BenchOptions, parseBenchOptions } from './options.ts';
-import { FioPeer, type Medium, type Peer, startStorageDaemon, startVhostkit } from './peers.ts';
-import { doNotPin } from './processes.ts';
+import {
+  DriverPeer,
+  FioPeer,
+  type Medium,
+  type Peer,
+  STORAGE_DAEMON,
+  startStorageDaemon,
+  startVhostkit,
+} from './peers.ts';
+import { CLIENT_CPU, doNotPin } from './processes.ts';
 import { formatTable, type Result, summarise } from './statistics.ts';
 import { type MediumReport, markdownSummary, type WorkloadReport } from './summary.ts';
 import { type Measurement, WORKLOADS, type Workload, workloadName } from './workload.ts';
 
 const TMPFS = '/dev/shm';
-const STORAGE_DAEMON = 'qemu-storage-daemon';
 const NULL_DISK_BYTES = 2 ** 30;
 const CHUNK_BYTES = 1024 * 1024;
 
@@ -45,8 +52,35 @@ function planMedia(options: BenchOptions, shmFolder: string): Medium[] {
     { name: 'cached', path: onDisk, diskBytes, isDirect: false },
     { name: 'direct', path: onDisk, diskBytes, isDirect: true },
     { name: 'null', path: undefined, diskBytes: NULL_DISK_BYTES, isDirect: false },
+    { name: 'client cached', path: onDisk, diskBytes, isDirect: false, isClient: true },
+    { name: 'client direct', path: onDisk, diskBytes, isDirect: true, isClient: true },
+    {
+      name: 'client null',
+      path: undefined,
+      diskBytes: NULL_DISK_BYTES,
+      isDirect: false,
+      isClient: true,
+    },
   ];
   return media.filter(({ name }) => options.media.test(name));
+}
+
+/** Our client library, by both ways to use it, and what it is compared with. */
+async function startClients(medium: Medium, folder: string): Promise<Peer[]> {
+  if (medium.path !== undefined) {
+    const clients = [
+      await DriverPeer.start('vhostkit', medium, 'blocking'),
+      await DriverPeer.start('promises', medium, 'promises'),
+    ];
+    return findProgram('fio') === undefined
+      ? clients
+      : [...clients, new FioPeer(medium, CLIENT_CPU)];
+  }
+  if (findProgram(STORAGE_DAEMON) === undefined) return [];
+  return [
+    await startStorageDaemon(medium, folder, 'blocking', 'vhostkit'),
+    await startStorageDaemon(medium, folder, 'promises', 'promises'),
+  ];
 }
 
 async function startPeers(medium: Medium, options: BenchOptions, folder: string): Promise<Peer[]> {
@@ -108,6 +142,8 @@ function printResults(workload: string, results: Readonly<Record<string, Result>
     own === undefined || result === own ? '' : `${(own.iops / result.iops).toFixed(2)} x`,
   ]);
   console.log(`\n${workload}\n${formatTable([HEADINGS, ...rows])}`);
+  const loopUs = results.promises?.loopUs;
+  if (loopUs !== undefined) console.log(`event loop: ${loopUs.toFixed(2)} us for a request`);
 }
 
 async function runMedium(
@@ -117,7 +153,9 @@ async function runMedium(
 ): Promise<MediumReport> {
   console.log(`\n=== ${medium.name}${medium.path === undefined ? '' : ` (${medium.path})`}`);
   if (medium.path !== undefined) makeImage(medium.path, options.sizeMib);
-  const peers = await startPeers(medium, options, folder);
+  const peers = medium.isClient
+    ? await startClients(medium, folder)
+    : await startPeers(medium, options, folder);
   const workloads: WorkloadReport[] = [];
   try {
     for (const workload of WORKLOADS) {

@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { Client, cpuSeconds, SERVER_CPU, spawnPinned } from './processes.ts';
+import type { ClientTarget } from './client.ts';
+import { Client, cpuSeconds, isPinned, SERVER_CPU, spawnPinned } from './processes.ts';
 import type { Measurement, Workload } from './workload.ts';
 
 /** Where the disk's data is. */
@@ -18,6 +19,8 @@ export interface Medium {
   readonly path: string | undefined;
   readonly diskBytes: number;
   readonly isDirect: boolean;
+  /** What is measured is the client library, not a server. */
+  readonly isClient?: boolean;
 }
 
 /** Something that can run workloads on a medium. */
@@ -29,6 +32,7 @@ export interface Peer {
 }
 
 const SERVER = fileURLToPath(new URL('../src/cli/vhost-user-blk.js', import.meta.url));
+export const STORAGE_DAEMON = 'qemu-storage-daemon';
 const STARTUP_TIMEOUT_MS = 10_000;
 const STARTUP_POLL_MS = 5;
 const STOP_TIMEOUT_MS = 3000;
@@ -49,6 +53,7 @@ export class ServerPeer implements Peer {
     args: readonly string[],
     socketPath: string,
     diskBytes: number,
+    mode: ClientTarget['mode'] = 'blocking',
   ): Promise<ServerPeer> {
     const stdio: StdioOptions = ['ignore', 'inherit', 'inherit'];
     // Not every server removes its socket.
@@ -65,7 +70,8 @@ export class ServerPeer implements Peer {
       await sleep(STARTUP_POLL_MS);
     }
     const startMs = performance.now() - startedMs;
-    return new ServerPeer(name, server, startMs, await Client.connect(socketPath), diskBytes);
+    const client = await Client.connectTo(socketPath, mode);
+    return new ServerPeer(name, server, startMs, client, diskBytes);
   }
 
   private constructor(
@@ -118,9 +124,18 @@ export function startVhostkit(medium: Medium, folder: string): Promise<ServerPee
   return ServerPeer.start('vhostkit', process.execPath, args, socketPath, medium.diskBytes);
 }
 
-/** Start qemu-storage-daemon with an I/O thread and io_uring, as its documentation advises. */
-export function startStorageDaemon(medium: Medium, folder: string): Promise<ServerPeer> {
-  const socketPath = join(folder, 'storage-daemon.sock');
+/**
+ * Start qemu-storage-daemon with an I/O thread and io_uring, as its documentation advises.
+ *
+ * @param mode - how the client uses it.
+ */
+export function startStorageDaemon(
+  medium: Medium,
+  folder: string,
+  mode: ClientTarget['mode'] = 'blocking',
+  name = STORAGE_DAEMON,
+): Promise<ServerPeer> {
+  const socketPath = join(folder, `storage-daemon-${mode}.sock`);
   const node =
     medium.path === undefined
       ? `driver=null-co,node-name=disk,read-zeroes=off,size=${medium.diskBytes}`
@@ -133,17 +148,54 @@ export function startStorageDaemon(medium: Medium, folder: string): Promise<Serv
     'type=vhost-user-blk,id=export,node-name=disk,writable=on,num-queues=2,iothread=thread0,' +
       `addr.type=unix,addr.path=${socketPath}`,
   ];
-  const program = 'qemu-storage-daemon';
-  return ServerPeer.start(program, program, args, socketPath, medium.diskBytes);
+  return ServerPeer.start(name, STORAGE_DAEMON, args, socketPath, medium.diskBytes, mode);
+}
+
+/** Our own io_uring driver on the file itself, as fio's engine is. */
+export class DriverPeer implements Peer {
+  readonly name: string;
+  readonly #client: Client;
+  readonly #diskBytes: number;
+
+  static async start(
+    name: string,
+    medium: Medium,
+    mode: ClientTarget['mode'],
+  ): Promise<DriverPeer> {
+    const { path = '', isDirect, diskBytes } = medium;
+    const client = await Client.connect({ driver: 'io_uring', path, isDirect, mode });
+    return new DriverPeer(name, client, diskBytes);
+  }
+
+  private constructor(name: string, client: Client, diskBytes: number) {
+    this.name = name;
+    this.#client = client;
+    this.#diskBytes = diskBytes;
+  }
+
+  async run(workload: Workload, seconds: number): Promise<Measurement | undefined> {
+    if (workload.polled || workload.queues > 1) return undefined;
+    const { pid } = this.#client;
+    const before = cpuSeconds(pid);
+    const result = await this.#client.run({ workload, seconds, diskBytes: this.#diskBytes });
+    return { ...result, serverCpuSeconds: cpuSeconds(pid) - before };
+  }
+
+  close(): Promise<void> {
+    return this.#client.close();
+  }
 }
 
 /** fio's io_uring engine on the file itself: no vhost-user, no copy of a request. */
 export class FioPeer implements Peer {
   readonly name = 'fio io_uring';
   readonly #medium: Medium;
+  readonly #cpu: number | undefined;
 
-  constructor(medium: Medium) {
+  /** @param cpu - the processor to use, where processes are pinned at all; default: any. */
+  constructor(medium: Medium, cpu?: number) {
     this.#medium = medium;
+    this.#cpu = cpu;
   }
 
   async run(workload: Workload, seconds: number): Promise<Measurement | undefined> {
@@ -162,6 +214,7 @@ export class FioPeer implements Peer {
       '--time_based',
       `--runtime=${seconds}`,
       '--thread',
+      ...(this.#cpu === undefined || !isPinned() ? [] : [`--cpus_allowed=${this.#cpu}`]),
       '--norandommap',
       // It would drop the page cache that the others are measured on.
       '--invalidate=0',

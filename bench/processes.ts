@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { findProgram } from '../tools/guest/programs.ts';
-import type { ClientCommand, ClientResult } from './client.ts';
+import type { ClientCommand, ClientResult, ClientTarget } from './client.ts';
 
 /** sysconf(_SC_CLK_TCK): 100 on every Linux there is. */
 const TICKS_PER_SECOND = 100;
@@ -26,6 +26,11 @@ export const CLIENT_CPU = 0;
 
 let isPinning = availableParallelism() > 1 && findProgram('taskset') !== undefined;
 
+/** Whether processes are kept on one processor each. */
+export function isPinned(): boolean {
+  return isPinning;
+}
+
 /** Let the scheduler place the processes from now on. */
 export function doNotPin(): void {
   isPinning = false;
@@ -45,25 +50,35 @@ export function spawnPinned(
   return spawn('taskset', ['--cpu-list', String(cpu), program, ...args], options);
 }
 
-/** A load generator connected to a back-end. */
+/** A load generator connected to a device. */
 export class Client {
   readonly #process: ChildProcess;
   #onMessage: (message: unknown) => void = () => {};
   #onExit: (error: Error) => void = () => {};
 
-  static async connect(socketPath: string): Promise<Client> {
+  static async connect(target: ClientTarget): Promise<Client> {
     const program = fileURLToPath(new URL('./client.js', import.meta.url));
     const stdio: SpawnOptions['stdio'] = ['ignore', 'inherit', 'inherit', 'ipc'];
-    const args = [program, socketPath];
+    const args = [program, JSON.stringify(target)];
     const client = new Client(spawnPinned(CLIENT_CPU, process.execPath, args, { stdio }));
     await client.#nextMessage();
     return client;
+  }
+
+  /** Connect to a vhost-user-blk back-end. */
+  static connectTo(socketPath: string, mode: ClientTarget['mode'] = 'blocking'): Promise<Client> {
+    const driver = 'virtio-blk-vhost-user';
+    return Client.connect({ driver, path: socketPath, isDirect: false, mode });
   }
 
   private constructor(child: ChildProcess) {
     this.#process = child;
     child.on('message', (message) => this.#onMessage(message));
     child.on('exit', () => this.#onExit(new Error('the load generator has ended')));
+  }
+
+  get pid(): number {
+    return this.#process.pid ?? 0;
   }
 
   #nextMessage(): Promise<unknown> {

@@ -10,6 +10,8 @@ export interface Result {
   readonly p999Us: number;
   /** Processor seconds of the server for a million requests. */
   readonly cpuSecondsPerMillion: number;
+  /** Time of the client's event loop for a request; of promises only. */
+  readonly loopUs?: number;
   /** IOPS of each round, to show the spread. */
   readonly roundsIops: readonly number[];
 }
@@ -25,7 +27,9 @@ export function median(values: readonly number[]): number {
 export function summarise(rounds: readonly Measurement[], blockBytes: number): Result {
   const of = (figure: (round: Measurement) => number): number => median(rounds.map(figure));
   const iops = of(({ requests, seconds }) => requests / seconds);
+  const loops = rounds.flatMap(({ loopUs }) => loopUs ?? []);
   return {
+    ...(loops.length === 0 ? {} : { loopUs: median(loops) }),
     iops,
     megabytesPerSecond: (iops * blockBytes) / 1e6,
     p50Us: of(({ p50Us }) => p50Us),

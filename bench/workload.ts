@@ -22,6 +22,8 @@ export interface Measurement {
   readonly p999Us: number;
   /** Processor time of the server while it served, all threads. */
   readonly serverCpuSeconds: number;
+  /** Time of the client's event loop for a request, in microseconds; of promises only. */
+  readonly loopUs?: number;
 }
 
 /** `randread 4k depth 32`, and what is not as usual. */

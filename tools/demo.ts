@@ -74,7 +74,7 @@ async function verifyThroughDriver(socketPath: string, pattern: Pattern): Promis
 
 async function measure(socketPath: string): Promise<void> {
   console.log('\n4 KiB requests, one queue, client and server on this machine:');
-  const client = await Client.connect(socketPath);
+  const client = await Client.connectTo(socketPath);
   const base = { pattern: 'random', blockBytes: 4096, queues: 1, polled: false } as const;
   const workloads: readonly Workload[] = [
     { ...base, operation: 'read', depth: 1 },
