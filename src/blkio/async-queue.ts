@@ -4,7 +4,7 @@
  */
 import { DiskOperation } from '../storage/index.ts';
 import { errnoMessage, errnoName } from '../sys/index.ts';
-import { BlkioError, type BlkioErrorCode } from './errors.ts';
+import { BlkioError, blkioCode } from './errors.ts';
 import { NO_BUFFERS, type QueueCore } from './queue-core.ts';
 import { RequestFlag } from './request-flag.ts';
 
@@ -192,6 +192,8 @@ function flagsOf(options: WriteOptions | undefined): number {
 
 /** The error of a request that was completed with a negative errno. */
 export function requestError(name: string, result: number, message?: string): BlkioError {
-  const code = errnoName(-result).replace('EOPNOTSUPP', 'ENOTSUP') as BlkioErrorCode;
-  return new BlkioError(code, `${name}: ${message ?? errnoMessage(-result)}`);
+  return new BlkioError(
+    blkioCode(errnoName(-result)),
+    `${name}: ${message ?? errnoMessage(-result)}`,
+  );
 }

@@ -6,7 +6,7 @@
 import { AttachedHome, createReactor, type Reactor } from '../sys/index.ts';
 import { AsyncQueue } from './async-queue.ts';
 import { BouncePool } from './bounce-pool.ts';
-import { commonProperties, type DeviceChoices } from './common-properties.ts';
+import { type DeviceChoices, deviceProperties } from './device-properties.ts';
 import type { Driver } from './driver.ts';
 import { createDriver } from './driver-names.ts';
 import { BlkioError } from './errors.ts';
@@ -52,7 +52,7 @@ export class Blkio implements Disposable {
   constructor(driverName: string) {
     this.#driver = createDriver(driverName);
     this.#properties = new PropertyTable(() => this.#state);
-    for (const property of commonProperties(this.#driver, this.#choices)) {
+    for (const property of deviceProperties(this.#driver, this.#choices)) {
       this.#properties.add(property);
     }
     for (const property of this.#driver.properties()) this.#properties.add(property);

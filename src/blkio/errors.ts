@@ -33,3 +33,32 @@ export class BlkioError extends CodedError<BlkioErrorCode> {
     return this.code === 'ENOTSUP' ? Errno.EOPNOTSUPP : Errno[this.code];
   }
 }
+
+const CODES: Readonly<Record<BlkioErrorCode, true>> = {
+  EACCES: true,
+  EBADF: true,
+  EBUSY: true,
+  ECONNREFUSED: true,
+  ECONNRESET: true,
+  EINTR: true,
+  EINVAL: true,
+  EIO: true,
+  ENODEV: true,
+  ENOENT: true,
+  ENOMEM: true,
+  ENOSPC: true,
+  ENOSYS: true,
+  ENOTCONN: true,
+  ENOTSUP: true,
+  ENOTTY: true,
+  EPROTO: true,
+  EROFS: true,
+  ETIME: true,
+  ETIMEDOUT: true,
+};
+
+/** The code for an errno name; EIO for those that say nothing to users of a device. */
+export function blkioCode(errnoName: string): BlkioErrorCode {
+  if (errnoName === 'EOPNOTSUPP') return 'ENOTSUP';
+  return Object.hasOwn(CODES, errnoName) ? (errnoName as BlkioErrorCode) : 'EIO';
+}

@@ -41,10 +41,12 @@ async function onServer(_t: TestContext, body: (place: Place) => Promise<void>):
   await body({ device, image: () => disk.readImage() });
 }
 
-for (const [name, on] of [
+const PLACES = [
   ['io_uring', onFile],
   ['virtio-blk-vhost-user', onServer],
-] as const) {
+] as const;
+
+for (const [name, on] of PLACES) {
   suite(`a device, ${name}`, () => {
     test('what is written is read, and is in the image', (t) =>
       on(t, async ({ device, image }) => {

@@ -4,7 +4,6 @@
  * channel takes other ways.
  */
 import { closeSync, fstatSync, type Stats } from 'node:fs';
-import { constants } from 'node:os';
 import { type Disk, openFileDisk, StorageError } from '../../../storage/index.ts';
 import { SEGMENTS_PER_SLOT } from '../../../sys/index.ts';
 import {
@@ -16,7 +15,7 @@ import {
   type QueuePlan,
   silentEvents,
 } from '../../driver.ts';
-import { BlkioError, type BlkioErrorCode } from '../../errors.ts';
+import { BlkioError, blkioCode } from '../../errors.ts';
 import type { Property } from '../../property-table.ts';
 import { type BlockLimits, blockLimits } from './block-limits.ts';
 
@@ -214,7 +213,5 @@ function asBlkioError(error: unknown): unknown {
   const options = { cause: error };
   if (error.code === 'DISK_IN_USE') return new BlkioError('EBUSY', error.message, options);
   const { code } = (error.cause ?? {}) as NodeJS.ErrnoException;
-  const isErrno = code !== undefined && Object.hasOwn(constants.errno, code);
-  const errno = isErrno ? (code as BlkioErrorCode) : 'EINVAL';
-  return new BlkioError(errno, error.message, options);
+  return new BlkioError(code === undefined ? 'EINVAL' : blkioCode(code), error.message, options);
 }

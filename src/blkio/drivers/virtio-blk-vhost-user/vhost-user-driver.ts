@@ -24,7 +24,7 @@ import {
   type QueuePlan,
   silentEvents,
 } from '../../driver.ts';
-import { BlkioError, type BlkioErrorCode } from '../../errors.ts';
+import { BlkioError, type BlkioErrorCode, blkioCode } from '../../errors.ts';
 import type { MemoryRegion } from '../../memory-region.ts';
 import type { Property } from '../../property-table.ts';
 import { VhostUserConnection } from './connection.ts';
@@ -246,7 +246,7 @@ function asBlkioError(error: unknown, path: string): BlkioError {
   }
   if (error instanceof SystemError) {
     // A full queue of connections: somebody is there, but busy.
-    const code = error.code === 'EAGAIN' ? 'EBUSY' : (error.code as BlkioErrorCode);
+    const code = error.code === 'EAGAIN' ? 'EBUSY' : blkioCode(error.code);
     return new BlkioError(code, error.message, options);
   }
   throw error;

@@ -139,7 +139,7 @@ function choiceProperties(choices: DeviceChoices, limits: () => DeviceLimits): P
 }
 
 /** See the module's comment. */
-export function commonProperties(driver: Driver, choices: DeviceChoices): Property[] {
+export function deviceProperties(driver: Driver, choices: DeviceChoices): Property[] {
   const limits = (): DeviceLimits => driver.limits();
   return [
     {
