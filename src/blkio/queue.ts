@@ -137,7 +137,8 @@ export class Queue {
    * @throws BlkioError EINVAL: `min` is above `max`, above what is outstanding, or negative, or
    *   `max` is more than `completions` can take; ETIME: the time is up; EINTR: `interrupt` was
    *   called; ENOTCONN: the back-end is gone, and connecting to it again takes the event loop:
-   *   await something, then call again. After these three `completions` may hold some, but less than `min`.
+   *   await something, then call again. After these three `completions` may hold some, but less
+   *   than `min`.
    */
   doIo(
     completions: CompletionList,
@@ -148,6 +149,8 @@ export class Queue {
     this.#checkCounts(completions, min, max);
     completions.clear();
     this.#core.flush();
+    // Before there is any talk of sleeping: the wait alone costs as much as a cached read.
+    this.#reactor.submit();
     if (this.#done.count < min) this.#waitFor(completions, min, timeoutMs);
     else this.#reactor.turn();
     this.#handOut(completions, max);

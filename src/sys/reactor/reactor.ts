@@ -87,6 +87,15 @@ export class Reactor implements Disposable {
     return busy;
   }
 
+  /**
+   * Submit what has been asked for, and call the handlers of what that has completed: reads of
+   * cached data are done within the submission.
+   */
+  submit(): void {
+    this.#engine.flush();
+    this.#engine.poll();
+  }
+
   /** Ask all sources for notifications. False if one has work after all: then do not sleep. */
   prepareToSleep(): boolean {
     let ready = true;
