@@ -39,7 +39,8 @@ export class Blkio implements Disposable {
   readonly #regions = new MappedRegions();
   readonly #open = new Map<number, OpenQueue>();
   #state: DeviceState = 'created';
-  #changing: Promise<void> | undefined;
+  #lastChange: Promise<void> = Promise.resolve();
+  #isClosed = false;
   #bounce: BouncePool | undefined;
   #attached: { reactor: Reactor; home: AttachedHome } | undefined;
 
@@ -98,50 +99,65 @@ export class Blkio implements Disposable {
   /**
    * Reach the device. Does nothing when it is connected.
    *
-   * @throws BlkioError EBUSY: it is started; others say why it can't be reached.
+   * @throws BlkioError EBUSY: it is started; ENODEV: it is closed; others say why it can't be
+   *   reached.
    */
-  async connect(): Promise<void> {
-    await this.#changing;
-    if (this.#state === 'started') throw new BlkioError('EBUSY', 'the device is started already');
-    if (this.#state === 'connected') return;
-    const { readOnly } = this.#choices;
-    await this.#change(() => this.#driver.connect({ readOnly, regions: this.#regions }));
-    this.#state = 'connected';
+  connect(): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#checkOpen();
+      if (this.#state === 'started') throw new BlkioError('EBUSY', 'the device is started already');
+      if (this.#state === 'connected') return;
+      const { readOnly } = this.#choices;
+      await this.#driver.connect({ readOnly, regions: this.#regions });
+      this.#state = 'connected';
+    });
   }
 
   /**
    * Start the queues. Does nothing when it is started.
    *
-   * @throws BlkioError ENODEV: it is not connected; EROFS: it is read-only and nobody said that
-   *   this is all right; EINVAL: no queues.
+   * @throws BlkioError ENODEV: it is not connected, or closed; EROFS: it is read-only and nobody
+   *   said that this is all right; EINVAL: no queues, or more than there are.
    */
-  async start(): Promise<void> {
-    await this.#changing;
-    if (this.#state === 'started') return;
-    if (this.#state === 'created') throw new BlkioError('ENODEV', 'the device is not connected');
-    const { readOnly, numQueues, numPollQueues } = this.#choices;
-    const driver = this.#driver;
-    const limits = driver.limits();
-    if (limits.readOnly && !readOnly) {
-      throw new BlkioError('EROFS', 'the device is read-only: set read-only to accept that');
-    }
-    if (numQueues + numPollQueues === 0 && !driver.canAddQueues) {
-      throw new BlkioError('EINVAL', 'there must be a queue');
-    }
-    if (limits.needsMemRegions) {
-      this.#bounce ??= new BouncePool(BOUNCE_BYTES);
-      this.#regions.add(this.#bounce.region);
-    }
-    await this.#change(() => driver.start({ queues: numQueues, pollQueues: numPollQueues }));
-    this.#state = 'started';
+  start(): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#checkOpen();
+      if (this.#state === 'started') return;
+      if (this.#state === 'created') throw new BlkioError('ENODEV', 'the device is not connected');
+      const { numQueues: queues, numPollQueues: pollQueues } = this.#choices;
+      this.#checkStart(queues, pollQueues);
+      if (this.#driver.limits().needsMemRegions) {
+        this.#bounce ??= new BouncePool(BOUNCE_BYTES);
+        this.#regions.add(this.#bounce.region);
+      }
+      await this.#driver.start({ queues, pollQueues });
+      this.#state = 'started';
+    });
   }
 
-  #change(body: () => Promise<void>): Promise<void> {
-    const change = body().finally(() => {
-      this.#changing = undefined;
-    });
-    this.#changing = change.catch(() => {});
-    return change;
+  #checkStart(queues: number, pollQueues: number): void {
+    const limits = this.#driver.limits();
+    if (limits.readOnly && !this.#choices.readOnly) {
+      throw new BlkioError('EROFS', 'the device is read-only: set read-only to accept that');
+    }
+    if (queues + pollQueues === 0 && !this.#driver.canAddQueues) {
+      throw new BlkioError('EINVAL', 'there must be a queue');
+    }
+    if (queues + pollQueues > limits.maxQueues) {
+      const text = `${queues} queues and ${pollQueues} poll queues`;
+      throw new BlkioError('EINVAL', `${text}: the device has ${limits.maxQueues} in all`);
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw new BlkioError('ENODEV', 'the device is closed');
+  }
+
+  /** Changes of what the device knows take place one after the other, each on what the last left. */
+  #inTurn(change: () => Promise<void>): Promise<void> {
+    const turn = this.#lastChange.then(change);
+    this.#lastChange = turn.catch(() => {});
+    return turn;
   }
 
   /**
@@ -150,7 +166,12 @@ export class Blkio implements Disposable {
    * @throws BlkioError ENODEV: it is not connected; EINVAL: it is mapped already, or misaligned;
    *   ENOMEM: the device has no room for another.
    */
-  async mapRegion(region: MemoryRegion): Promise<void> {
+  mapRegion(region: MemoryRegion): Promise<void> {
+    return this.#inTurn(() => this.#mapRegion(region));
+  }
+
+  async #mapRegion(region: MemoryRegion): Promise<void> {
+    this.#checkOpen();
     if (this.#state === 'created') throw new BlkioError('ENODEV', 'the device is not connected');
     if (this.#regions.has(region)) throw new BlkioError('EINVAL', 'the region is mapped already');
     const { memRegionAlignment, maxMemRegions } = this.#driver.limits();
@@ -175,10 +196,12 @@ export class Blkio implements Disposable {
   }
 
   /** End that. No request on the region may be outstanding. @throws BlkioError EINVAL. */
-  async unmapRegion(region: MemoryRegion): Promise<void> {
-    if (!this.#regions.has(region)) throw new BlkioError('EINVAL', 'the region is not mapped');
-    this.#regions.delete(region);
-    if (this.#state === 'started') await this.#driver.unmapRegion(region);
+  unmapRegion(region: MemoryRegion): Promise<void> {
+    return this.#inTurn(async () => {
+      if (!this.#regions.has(region)) throw new BlkioError('EINVAL', 'the region is not mapped');
+      this.#regions.delete(region);
+      if (this.#state === 'started') await this.#driver.unmapRegion(region);
+    });
   }
 
   /**
@@ -226,6 +249,7 @@ export class Blkio implements Disposable {
   }
 
   #checkQueue(index: number, isPolled: boolean): void {
+    this.#checkOpen();
     if (this.#state !== 'started') throw new BlkioError('ENODEV', 'the device is not started');
     const count = isPolled ? this.#choices.numPollQueues : this.#choices.numQueues;
     if (!(Number.isInteger(index) && index >= 0 && index < count)) {
@@ -266,6 +290,8 @@ export class Blkio implements Disposable {
 
   /** Let the device go. No request may be outstanding. */
   close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     for (const queue of this.#open.values()) queue.close();
     this.#open.clear();
     this.#attached?.home.close();
