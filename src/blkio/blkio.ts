@@ -269,9 +269,12 @@ export class Blkio implements Disposable {
   ): QueueCore {
     const driver = this.#driver;
     const key = this.#keyOf(index, isPolled);
+    // A back-end that can write is not to be asked to.
+    const readOnly = driver.limits().readOnly || this.#choices.readOnly;
+    const limits = { ...driver.limits(), readOnly };
     return new QueueCore({
       slots: driver.slotsPerQueue,
-      rules: new RequestRules(driver.limits(), () => driver.capacityBytes()),
+      rules: new RequestRules(limits, () => driver.capacityBytes()),
       regions: this.#regions,
       ...(this.#bounce === undefined ? {} : { bounce: this.#bounce }),
       onComplete,

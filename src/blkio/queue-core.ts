@@ -198,7 +198,7 @@ export class QueueCore {
       this.#refuse(slot, refusal);
       return;
     }
-    if (operation <= DiskOperation.WRITE && lengthBytes === 0) {
+    if (operation !== DiskOperation.FLUSH && lengthBytes === 0) {
       this.onDiskDone(slot, 0);
       return;
     }

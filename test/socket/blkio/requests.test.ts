@@ -1,0 +1,8 @@
+/** Requests of the client library. */
+import { LOCAL_PLACES } from '../../support/blkio-place.ts';
+import { refusalSuite, requestSuite } from '../../support/blkio-request-suite.ts';
+
+for (const place of LOCAL_PLACES) {
+  requestSuite(place);
+  refusalSuite(place);
+}
