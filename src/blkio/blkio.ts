@@ -3,6 +3,7 @@
  * properties are known; started, where there are queues. States, properties and errors are those of
  * libblkio.
  */
+import { EventEmitter } from 'node:events';
 import { AttachedHome, createReactor, type Reactor } from '../sys/index.ts';
 import { AsyncQueue } from './async-queue.ts';
 import { BouncePool } from './bounce-pool.ts';
@@ -31,8 +32,21 @@ interface OpenQueue {
   close(): void;
 }
 
+/** What a started device tells, on the event loop: listeners may do with it what they like. */
+export interface BlkioEvents {
+  /** The capacity or another property has changed. */
+  'config-change': [];
+  /**
+   * The device cannot be reached any more. ECONNRESET, ETIMEDOUT: its back-end is gone, or silent;
+   * EPROTO: it talks nonsense. Requests fail from now on, unless the device is to reconnect.
+   */
+  disconnect: [reason: BlkioError];
+  /** It can be reached again, after so many attempts; what was outstanding is being done. */
+  reconnect: [attempts: number];
+}
+
 /** See the module's comment. */
-export class Blkio implements Disposable {
+export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
   readonly #driver: Driver;
   readonly #choices: DeviceChoices = { readOnly: false, numQueues: 1, numPollQueues: 0 };
   readonly #properties: PropertyTable;
@@ -51,12 +65,25 @@ export class Blkio implements Disposable {
    * @throws BlkioError ENOENT: there is no such driver.
    */
   constructor(driverName: string) {
+    super();
     this.#driver = createDriver(driverName);
+    this.#driver.events = {
+      onConfigChange: () => this.#tell(() => this.emit('config-change')),
+      onDisconnect: (reason) => this.#tell(() => this.emit('disconnect', reason)),
+      onReconnect: (attempts) => this.#tell(() => this.emit('reconnect', attempts)),
+    };
     this.#properties = new PropertyTable(() => this.#state);
     for (const property of deviceProperties(this.#driver, this.#choices)) {
       this.#properties.add(property);
     }
     for (const property of this.#driver.properties()) this.#properties.add(property);
+  }
+
+  /** Never from within the driver: listeners may throw, and close the device. */
+  #tell(emit: () => void): void {
+    process.nextTick(() => {
+      if (!this.#isClosed) emit();
+    });
   }
 
   get state(): DeviceState {
@@ -97,7 +124,7 @@ export class Blkio implements Disposable {
   }
 
   /**
-   * Reach the device. Does nothing when it is connected.
+   * Reach the device. Does nothing when it is connected. May be called again when it has failed.
    *
    * @throws BlkioError EBUSY: it is started; ENODEV: it is closed; others say why it can't be
    *   reached.
@@ -117,7 +144,8 @@ export class Blkio implements Disposable {
    * Start the queues. Does nothing when it is started.
    *
    * @throws BlkioError ENODEV: it is not connected, or closed; EROFS: it is read-only and nobody
-   *   said that this is all right; EINVAL: no queues, or more than there are.
+   *   said that this is all right; EINVAL: no queues, or more than there are. Others are the
+   *   device's: it is not connected any more then.
    */
   start(): Promise<void> {
     return this.#inTurn(async () => {
@@ -130,7 +158,10 @@ export class Blkio implements Disposable {
         this.#bounce ??= new BouncePool(BOUNCE_BYTES);
         this.#regions.add(this.#bounce.region);
       }
-      await this.#driver.start({ queues, pollQueues });
+      await this.#driver.start({ queues, pollQueues }).catch((error: unknown) => {
+        this.#state = 'created';
+        throw error;
+      });
       this.#state = 'started';
     });
   }
@@ -291,7 +322,10 @@ export class Blkio implements Disposable {
     return this.#attached;
   }
 
-  /** Let the device go. No request may be outstanding. */
+  /**
+   * Let the device go. No request may be outstanding, unless the device is out of reach: then they
+   * fail with ENOTCONN.
+   */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;

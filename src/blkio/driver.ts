@@ -64,7 +64,7 @@ export interface QueueChannel extends DiskChannel {
 export interface DriverEvents {
   /** The device has another size, or other limits. */
   onConfigChange(): void;
-  /** The device cannot be reached any more. */
+  /** The device cannot be reached any more, for now or for ever. Once, until `onReconnect`. */
   onDisconnect(reason: BlkioError): void;
   /** It can be reached again. */
   onReconnect(attempts: number): void;
@@ -93,7 +93,7 @@ export interface Driver {
   capacityBytes(): number;
   /** Connected. */
   limits(): DeviceLimits;
-  /** Get ready for as many queues. Connected. */
+  /** Get ready for as many queues. Connected; not any more if it rejects with a `BlkioError`. */
   start(counts: { readonly queues: number; readonly pollQueues: number }): Promise<void>;
   /** Started. */
   openQueue(plan: QueuePlan): QueueChannel;

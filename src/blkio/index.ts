@@ -5,7 +5,7 @@ export {
   type WriteOptions,
   type WriteZeroesOptions,
 } from './async-queue.ts';
-export { Blkio } from './blkio.ts';
+export { Blkio, type BlkioEvents } from './blkio.ts';
 export { CompletionList } from './completion-list.ts';
 export { Device, openDevice, type PropertyValues } from './device.ts';
 export { driverNames } from './driver-names.ts';

@@ -63,6 +63,7 @@ export class QueueCore {
   #waitingFrom = 0;
   /** The first in line waits for memory to copy through. */
   #lacksMemory = false;
+  #isStarting = false;
 
   constructor(options: QueueCoreOptions) {
     const { slots } = options;
@@ -178,7 +179,15 @@ export class QueueCore {
     this.#waiting.push(request);
   }
 
+  /** A request that is done at once comes back here: the loop goes on with the next one. */
   #startWaiting(): void {
+    if (this.#isStarting) return;
+    this.#isStarting = true;
+    this.#startThoseInLine();
+    this.#isStarting = false;
+  }
+
+  #startThoseInLine(): void {
     while (this.#waitingFrom < this.#waiting.length) {
       if (this.#lacksMemory) return;
       const request = this.#waiting[this.#waitingFrom];

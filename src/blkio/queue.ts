@@ -182,7 +182,10 @@ export class Queue {
       timeoutMs === Number.POSITIVE_INFINITY ? timeoutMs : performance.now() + timeoutMs;
     this.#interrupted = false;
     let isFirst = true;
-    while (completions.count + done.count < min) {
+    for (;;) {
+      // What waits in line needs the slots of those that are done.
+      if (done.count === this.#core.slots) this.#handOut(completions, min);
+      if (completions.count + done.count >= min) return;
       if (this.#core.needsEventLoop) {
         const what = 'the device is out of reach; it is looked for while the event loop runs';
         throw new BlkioError('ENOTCONN', what);
@@ -193,8 +196,6 @@ export class Queue {
       // Sleeping hands over what is new, too: one system call for both.
       if (!this.#isPolled && reactor.prepareToSleep()) reactor.sleep(Math.max(leftMs, 0));
       reactor.turn();
-      // What waits in line needs the slots of those that are done.
-      if (done.count === this.#core.slots) this.#handOut(completions, min);
       isFirst = false;
     }
   }

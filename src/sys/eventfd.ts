@@ -76,6 +76,11 @@ export function awaitEvent(fd: number): number {
   return drainEvent(fd);
 }
 
+/** Whether a counter is above zero. Leaves it as it is, and never waits. */
+export function isSignalled(fd: number): boolean {
+  return pollDescriptor(fd, Epoll.IN, 0);
+}
+
 /**
  * Take a counter's value without ever waiting, whatever mode its descriptor is in: for counters
  * that somebody else controls. Returns 0 if there was nothing, or the kernel cannot do it (before

@@ -12,6 +12,7 @@ export {
   createEventFd,
   drainEvent,
   isEventFd,
+  isSignalled,
   relieveFullEvent,
   signalEvent,
 } from './eventfd.ts';

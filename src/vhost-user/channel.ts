@@ -43,7 +43,10 @@ export interface Frame {
 export interface ChannelHandler {
   /** Must not reject: what is wrong with a frame is the handler's business. */
   onFrame(frame: Frame): Promise<void>;
-  /** The connection has ended, once. `reason` unless the peer simply hung up between frames. */
+  /**
+   * The connection has ended, once. `reason` unless the peer simply hung up between frames. The
+   * socket's number is valid until this returns: whoever watches it must stop.
+   */
   onClosed(reason: ProtocolError | undefined): void;
 }
 
@@ -101,6 +104,10 @@ export class Channel {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#release();
+  }
+
+  #release(): void {
     this.#watch.close();
     this.#socket.close();
     closeAll(this.#fds);
@@ -108,8 +115,12 @@ export class Channel {
 
   #fail(reason: ProtocolError | undefined): void {
     if (this.#isClosed) return;
-    this.close();
-    this.#handler.onClosed(reason);
+    this.#isClosed = true;
+    try {
+      this.#handler.onClosed(reason);
+    } finally {
+      this.#release();
+    }
   }
 
   #receive(): void {

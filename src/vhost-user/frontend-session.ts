@@ -53,13 +53,17 @@ export class FrontendSession {
   protocolFeatures = 0n;
   /** The back-end says that the configuration space has changed. */
   onConfigChange: () => void = () => {};
-  /** The connection has ended otherwise than by `close`. */
+  /**
+   * The connection has ended otherwise than by `close`. Its socket is closed after this: whoever
+   * watches it must stop.
+   */
   onDisconnect: (reason: ProtocolError) => void = () => {};
   readonly #reactor: Reactor;
   readonly #channel: Channel;
   readonly #timeoutMs: number;
   readonly #logger: Logger;
   #waiting: Waiting[] = [];
+  #end: ProtocolError | undefined;
   #backendChannel: Channel | undefined;
 
   constructor(options: FrontendSessionOptions) {
@@ -80,6 +84,11 @@ export class FrontendSession {
     return this.#channel.socketNumber;
   }
 
+  /** Why the session has ended, if it has. */
+  get end(): ProtocolError | undefined {
+    return this.#end;
+  }
+
   /**
    * Send a message and wait for its reply; without one of its own, for its acknowledgement if
    * REPLY_ACK was negotiated, else not at all.
@@ -95,10 +104,14 @@ export class FrontendSession {
     const bytes = declaration.request.encode(payload);
     const hasReply = declaration.reply !== undefined;
     const wantsAck = !hasReply && hasProtocolFeature(this.protocolFeatures, 'REPLY_ACK');
+    this.#checkOpen(name);
     this.#logger.debug(`-> ${name} ${declaration.request.format(payload)}`);
     const answer = hasReply || wantsAck ? this.#waitFor(name) : undefined;
     this.#channel.send(declaration.id, wantsAck ? FrameFlag.NEED_REPLY : 0, bytes, fds);
-    if (answer === undefined) return undefined as ReplyOf<Name>;
+    if (answer === undefined) {
+      this.#checkOpen(name);
+      return undefined as ReplyOf<Name>;
+    }
     const bytesOfAnswer = await answer;
     if (declaration.reply !== undefined) {
       return decodeAnswer(name, declaration.reply, bytesOfAnswer) as ReplyOf<Name>;
@@ -124,17 +137,20 @@ export class FrontendSession {
 
   /** Hang up. What waits for an answer fails. */
   close(): void {
+    this.#end ??= new ProtocolError('DISCONNECTED', 'the session was closed');
+    this.#rejectAll(this.#end);
     this.#backendChannel?.close();
     this.#channel.close();
-    this.#rejectAll(new ProtocolError('DISCONNECTED', 'the session was closed'));
+  }
+
+  #checkOpen(name: FrontendMessageName): void {
+    const reason = this.#end;
+    if (reason === undefined) return;
+    throw new ProtocolError(reason.code, `${name}: ${reason.message}`, { cause: reason });
   }
 
   #waitFor(name: FrontendMessageName): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
-      if (this.#channel.isClosed) {
-        reject(new ProtocolError('DISCONNECTED', `${name}: the connection has ended`));
-        return;
-      }
       const timer = setTimeout(() => {
         this.#endWith(new ProtocolError('NO_REPLY', `${name}: no answer in ${this.#timeoutMs} ms`));
       }, this.#timeoutMs);
@@ -171,10 +187,15 @@ export class FrontendSession {
 
   /** The answers cannot be told apart any more, or there will be none. */
   #endWith(reason: ProtocolError): void {
-    this.#channel.close();
-    this.#backendChannel?.close();
+    if (this.#end !== undefined) return;
+    this.#end = reason;
     this.#rejectAll(reason);
-    this.onDisconnect(reason);
+    try {
+      this.onDisconnect(reason);
+    } finally {
+      this.#channel.close();
+      this.#backendChannel?.close();
+    }
   }
 
   #rejectAll(reason: ProtocolError): void {

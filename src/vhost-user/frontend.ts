@@ -24,6 +24,8 @@ export interface FrontendOptions {
   /** Longest wait for an answer, in milliseconds. Default: 10 s. */
   readonly timeoutMs?: number;
   readonly logger?: Logger;
+  /** Hangs up when it is aborted, while negotiating or later. */
+  readonly signal?: AbortSignal;
 }
 
 /** Memory to share with the back-end. Addresses are what descriptors and ring addresses refer to. */
@@ -69,13 +71,14 @@ export class Frontend {
    * refuses, or answers nonsense.
    */
   static async connect(options: FrontendOptions): Promise<Frontend> {
-    const { reactor, socketPath, logger = silentLogger, timeoutMs } = options;
+    const { reactor, socketPath, logger = silentLogger, timeoutMs, signal } = options;
     const session = new FrontendSession({
       reactor,
       socket: connectUnix(socketPath),
       logger,
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
     });
+    signal?.addEventListener('abort', () => session.close(), { once: true });
     try {
       return await negotiate(session, options);
     } catch (error) {

@@ -3,11 +3,12 @@ import type { Logger, Reactor } from '../../../sys/index.ts';
 import {
   Frontend,
   hasProtocolFeature,
-  type ProtocolError,
+  ProtocolError,
   type SharedRegion,
 } from '../../../vhost-user/index.ts';
-import { featureSet } from '../../../virtio-blk/index.ts';
+import { featureSet, hasFeature } from '../../../virtio-blk/index.ts';
 import { RingFeature } from '../../../virtqueue/index.ts';
+import type { DeviceLimits } from '../../driver.ts';
 import { BlkioError } from '../../errors.ts';
 import type { MemoryRegion } from '../../memory-region.ts';
 import { CONFIG_BYTES_READ, DeviceConfig, DRIVER_FEATURES } from './device-config.ts';
@@ -25,9 +26,18 @@ export interface ConnectionOptions {
   readonly socketPath: string;
   readonly timeoutMs: number;
   readonly logger: Logger;
+  /** Virtio features to accept of those this driver knows; default: all. */
+  readonly features?: bigint;
+  /** Hangs up when it is aborted, while connecting or later. */
+  readonly signal: AbortSignal;
+}
+
+/** Whoever uses a connection. */
+export interface ConnectionUser {
   /** The configuration space has been read anew. */
-  readonly onConfigChange: () => void;
-  readonly onDisconnect: (reason: ProtocolError) => void;
+  onConfigChange(): void;
+  /** The connection has ended otherwise than by `close`: its socket is closed after this. */
+  onDisconnect(reason: ProtocolError): void;
 }
 
 /** See the module's comment. */
@@ -35,24 +45,24 @@ export class VhostUserConnection {
   readonly frontend: Frontend;
   readonly #shared = new Map<MemoryRegion, SharedRegion>();
   #config: DeviceConfig;
+  #user: ConnectionUser | undefined;
+  #isRereading = false;
+  /** The configuration has changed while it was read. */
+  #isOutdated = false;
 
   static async open(options: ConnectionOptions): Promise<VhostUserConnection> {
-    const { reactor, socketPath, timeoutMs, logger } = options;
-    const features = FEATURES;
-    const frontend = await Frontend.connect({ reactor, socketPath, timeoutMs, logger, features });
+    const { socketPath } = options;
+    const features = FEATURES & (options.features ?? FEATURES);
+    const frontend = await Frontend.connect({ ...options, features });
     try {
-      const has = (name: 'CONFIG' | 'BACKEND_REQ'): boolean =>
-        hasProtocolFeature(frontend.session.protocolFeatures, name);
-      if (!has('CONFIG')) {
-        const text = `${socketPath}: the back-end does not show its configuration (CONFIG)`;
-        throw new BlkioError('ENOTSUP', text);
-      }
+      const { session } = frontend;
+      checkFeatures(frontend, socketPath);
       const connection = new VhostUserConnection(frontend, await readConfig(frontend));
-      frontend.session.onDisconnect = options.onDisconnect;
-      frontend.session.onConfigChange = () => {
-        void connection.#rereadConfig().then(options.onConfigChange, () => {});
-      };
-      if (has('BACKEND_REQ')) await frontend.session.openBackendChannel();
+      session.onDisconnect = (reason) => connection.#user?.onDisconnect(reason);
+      session.onConfigChange = () => void connection.#rereadConfig();
+      if (hasProtocolFeature(session.protocolFeatures, 'BACKEND_REQ')) {
+        await session.openBackendChannel();
+      }
       return connection;
     } catch (error) {
       frontend.close();
@@ -69,8 +79,51 @@ export class VhostUserConnection {
     return this.#config;
   }
 
+  get limits(): DeviceLimits {
+    const { maxQueues, maxRegions } = this.frontend;
+    return this.#config.limits(maxQueues, maxRegions);
+  }
+
+  /** Tell `user` from now on. Throws a `ProtocolError` if there is nothing to tell any more. */
+  use(user: ConnectionUser): void {
+    const { end } = this.frontend.session;
+    if (end !== undefined) throw end;
+    this.#user = user;
+  }
+
+  /** Once for any number of changes meanwhile: a back-end may send more than it answers. */
   async #rereadConfig(): Promise<void> {
-    this.#config = await readConfig(this.frontend);
+    this.#isOutdated = true;
+    if (this.#isRereading) return;
+    this.#isRereading = true;
+    try {
+      while (this.#isOutdated) {
+        this.#isOutdated = false;
+        this.#config = await readConfig(this.frontend);
+        this.#user?.onConfigChange();
+      }
+    } catch {
+      // What was known stays in force. If the connection has ended, its user has been told.
+    } finally {
+      this.#isRereading = false;
+    }
+  }
+
+  /** Whether the back-end has these regions, and no others. */
+  hasExactly(regions: readonly MemoryRegion[]): boolean {
+    return (
+      regions.length === this.#shared.size && regions.every((region) => this.#shared.has(region))
+    );
+  }
+
+  /** Make that so. */
+  async shareExactly(regions: readonly MemoryRegion[]): Promise<void> {
+    const wanted = new Set(regions);
+    for (const region of this.#shared.keys()) {
+      if (!wanted.has(region)) await this.unshare(region);
+    }
+    const missing = regions.filter((region) => !this.#shared.has(region));
+    if (missing.length > 0) await this.share(missing);
   }
 
   /** Share regions, in one go where the protocol allows it. */
@@ -97,6 +150,20 @@ export class VhostUserConnection {
   }
 }
 
+function checkFeatures(frontend: Frontend, socketPath: string): void {
+  if (!hasProtocolFeature(frontend.session.protocolFeatures, 'CONFIG')) {
+    const text = `${socketPath}: the back-end does not show its configuration (CONFIG)`;
+    throw new BlkioError('ENOTSUP', text);
+  }
+  if (!hasFeature(frontend.features, VERSION_1)) {
+    throw new BlkioError('ENOTSUP', `${socketPath}: a back-end before virtio 1.0 (VERSION_1)`);
+  }
+}
+
 async function readConfig(frontend: Frontend): Promise<DeviceConfig> {
-  return new DeviceConfig(await frontend.readConfig(0, CONFIG_BYTES_READ), frontend.features);
+  const bytes = await frontend.readConfig(0, CONFIG_BYTES_READ);
+  const config = new DeviceConfig(bytes, frontend.features);
+  const fault = config.findFault(frontend.maxQueues);
+  if (fault !== undefined) throw new ProtocolError('BAD_CONFIG', fault);
+  return config;
 }

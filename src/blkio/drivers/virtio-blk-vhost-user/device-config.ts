@@ -5,6 +5,8 @@ import type { DeviceLimits } from '../../driver.ts';
 /** Bytes up to the fields of WRITE_ZEROES: what every back-end has since virtio 1.1. */
 export const CONFIG_BYTES_READ = 60;
 const PAGE_BYTES = 4096;
+/** Messages name a ring by 8 bits. */
+const MAX_QUEUES = 256;
 const INT_MAX = 2 ** 31 - 1;
 
 /** Features that this driver makes use of. */
@@ -50,6 +52,22 @@ export class DeviceConfig {
     return this.#view.getUint8(ConfigOffset.WRITEBACK) !== 0;
   }
 
+  /** What no device can mean, if there is anything: it would make nonsense of requests. */
+  findFault(maxQueues: number): string | undefined {
+    const capacity = this.capacityBytes;
+    if (!Number.isSafeInteger(capacity)) return `a capacity of ${capacity} bytes`;
+    const blockBytes = this.#blockBytes;
+    if (blockBytes < SECTOR_BYTES || (blockBytes & (blockBytes - 1)) !== 0) {
+      return `blocks of ${blockBytes} bytes`;
+    }
+    if (Math.min(maxQueues, this.numQueues) < 1) return 'a device without queues';
+    return undefined;
+  }
+
+  get #blockBytes(): number {
+    return this.#has(BlockFeature.BLK_SIZE) ? this.#u32(ConfigOffset.BLK_SIZE) : SECTOR_BYTES;
+  }
+
   #has(bit: number): boolean {
     return hasFeature(this.#features, bit);
   }
@@ -64,9 +82,7 @@ export class DeviceConfig {
 
   /** What the device can do. */
   limits(maxQueues: number, maxRegions: number): DeviceLimits {
-    const blockBytes = this.#has(BlockFeature.BLK_SIZE)
-      ? this.#u32(ConfigOffset.BLK_SIZE)
-      : SECTOR_BYTES;
+    const blockBytes = this.#blockBytes;
     const hasTopology = this.#has(BlockFeature.TOPOLOGY);
     const maxSegments = this.#has(BlockFeature.SEG_MAX) ? this.#u32(ConfigOffset.SEG_MAX) : 1;
     const sizeMax = this.#has(BlockFeature.SIZE_MAX) ? this.#u32(ConfigOffset.SIZE_MAX) : 0;
@@ -75,7 +91,7 @@ export class DeviceConfig {
     const sectors = (offset: number): number => this.#u32(offset) * SECTOR_BYTES;
     return {
       readOnly: this.isReadOnly,
-      maxQueues: Math.min(maxQueues, this.numQueues),
+      maxQueues: Math.min(maxQueues, this.numQueues, MAX_QUEUES),
       supportsPollQueues: true,
       needsMemRegions: true,
       needsMemRegionFd: true,

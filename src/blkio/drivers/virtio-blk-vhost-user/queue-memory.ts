@@ -73,9 +73,9 @@ export class QueueMemory implements Disposable {
     this.tablesAddress = address + offsets[3];
     this.slots = new DataView(slots.buffer);
     this.slotsAddress = address + offsets[4];
-    // Blocking: whoever signals a full counter waits, and none gets lost.
-    this.kick = createEventFd({ blocking: true });
-    this.call = createEventFd({ blocking: true });
+    // Non-blocking: a back-end that fills a counter must not stop whoever signals it.
+    this.kick = createEventFd();
+    this.call = createEventFd();
     this.err = createEventFd();
   }
 

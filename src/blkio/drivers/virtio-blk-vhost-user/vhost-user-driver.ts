@@ -7,9 +7,9 @@ import {
   AttachedHome,
   createReactor,
   Errno,
+  IO_ERROR,
   isHungUp,
   type Reactor,
-  SystemError,
   silentLogger,
 } from '../../../sys/index.ts';
 import { ProtocolError } from '../../../vhost-user/index.ts';
@@ -24,10 +24,11 @@ import {
   type QueuePlan,
   silentEvents,
 } from '../../driver.ts';
-import { BlkioError, type BlkioErrorCode, blkioCode } from '../../errors.ts';
+import { BlkioError } from '../../errors.ts';
 import type { MemoryRegion } from '../../memory-region.ts';
 import type { Property } from '../../property-table.ts';
 import { VhostUserConnection } from './connection.ts';
+import { asBlkioError } from './connection-errors.ts';
 import { QueueMemory } from './queue-memory.ts';
 import { Reconnection } from './reconnection.ts';
 import { defaultSettings, settingsProperties } from './vhost-user-settings.ts';
@@ -46,9 +47,14 @@ export class VirtioBlkVhostUserDriver implements Driver {
   #options: ConnectOptions | undefined;
   #attached: { readonly reactor: Reactor; readonly home: AttachedHome } | undefined;
   #connection: VhostUserConnection | undefined;
+  /** Ends the connection that was opened last, in whatever state. */
+  #attempt: AbortController | undefined;
   /** Present while there is no back-end. */
   #reconnection: Reconnection | undefined;
+  #isStarted = false;
   #isLost = false;
+  /** What all requests fail with once the device is given up; 0: it is not. */
+  #failure = 0;
   #isClosed = false;
 
   get slotsPerQueue(): number {
@@ -60,30 +66,38 @@ export class VirtioBlkVhostUserDriver implements Driver {
   }
 
   async connect(options: ConnectOptions): Promise<void> {
-    if (this.#settings.path === '') throw new BlkioError('EINVAL', 'the property path is not set');
+    const { path } = this.#settings;
+    if (path === '') throw new BlkioError('EINVAL', 'the property path is not set');
     this.#options = options;
-    this.#connection = await this.#openConnection();
-    this.#isLost = false;
-  }
-
-  async #openConnection(): Promise<VhostUserConnection> {
-    const { path, timeoutMs } = this.#settings;
-    this.#attached ??= attach();
     try {
-      const connection = await VhostUserConnection.open({
-        reactor: this.#attached.reactor,
-        socketPath: path,
-        timeoutMs,
-        logger: silentLogger,
-        onConfigChange: () => this.events.onConfigChange(),
-        onDisconnect: (reason) => {
-          if (this.#connection === connection) this.#lose(reason);
-        },
-      });
-      return connection;
+      this.#adopt(await this.#openConnection());
     } catch (error) {
+      this.#release();
       throw asBlkioError(error, path);
     }
+  }
+
+  #openConnection(features?: bigint): Promise<VhostUserConnection> {
+    const { path, timeoutMs } = this.#settings;
+    this.#attached ??= attach();
+    this.#attempt = new AbortController();
+    return VhostUserConnection.open({
+      reactor: this.#attached.reactor,
+      socketPath: path,
+      timeoutMs,
+      logger: silentLogger,
+      signal: this.#attempt.signal,
+      ...(features === undefined ? {} : { features }),
+    });
+  }
+
+  #adopt(connection: VhostUserConnection): void {
+    connection.use({
+      onConfigChange: () => this.events.onConfigChange(),
+      onDisconnect: (reason) => this.#lose(reason),
+    });
+    this.#connection = connection;
+    this.#isLost = false;
   }
 
   get #open(): VhostUserConnection {
@@ -96,9 +110,7 @@ export class VirtioBlkVhostUserDriver implements Driver {
   }
 
   limits(): DeviceLimits {
-    const { frontend, config } = this.#open;
-    // Each queue's ring takes a region, too.
-    return config.limits(frontend.maxQueues, frontend.maxRegions);
+    return this.#open.limits;
   }
 
   async start(counts: { readonly queues: number; readonly pollQueues: number }): Promise<void> {
@@ -108,17 +120,21 @@ export class VirtioBlkVhostUserDriver implements Driver {
     }
     try {
       await this.#startRings(this.#open);
+      // Without acknowledgements nothing else tells.
+      if (this.#isLost) throw new BlkioError('ECONNRESET', `${path}: the back-end hung up`);
     } catch (error) {
-      for (const queue of this.#queues.splice(0)) queue[Symbol.dispose]();
+      this.#release();
       throw asBlkioError(error, path);
     }
+    this.#isStarted = true;
+  }
+
+  get #regions(): MemoryRegion[] {
+    return [...this.#queues.map(({ region }) => region), ...(this.#options?.regions ?? [])];
   }
 
   async #startRings(connection: VhostUserConnection): Promise<void> {
-    await connection.share([
-      ...this.#queues.map(({ region }) => region),
-      ...(this.#options?.regions ?? []),
-    ]);
+    await connection.shareExactly(this.#regions);
     for (const queue of this.#queues) await connection.frontend.startRing(queue.plan);
   }
 
@@ -130,74 +146,97 @@ export class VirtioBlkVhostUserDriver implements Driver {
       ...{ reactor, requests, handler, isPolled, maxSegmentLen, maxSegments },
       eventIdx: hasFeature(features, RingFeature.EVENT_IDX),
       indirect: hasFeature(features, RingFeature.INDIRECT_DESC),
-      socket: session.socketNumber,
+      socket: this.#isLost ? undefined : session.socketNumber,
       onHangUp: () => this.#checkConnection(),
+      onBroken: (reason) => this.#breakDown(`queue ${index}: ${reason}`),
       onClose: () => this.#channels.delete(channel),
     });
     this.#channels.add(channel);
-    if (this.#isLost) channel.lose();
+    if (this.#failure !== 0) channel.fail(this.#failure);
     return channel;
   }
 
   async mapRegion(region: MemoryRegion): Promise<void> {
-    if (this.#isLost) return;
-    await this.#open.share([region]).catch((error: unknown) => {
-      throw asBlkioError(error, this.#settings.path);
-    });
+    await this.#whileConnected((connection) => connection.share([region]));
   }
 
   async unmapRegion(region: MemoryRegion): Promise<void> {
-    if (!this.#isLost) await this.#open.unshare(region);
+    await this.#whileConnected((connection) => connection.unshare(region));
+  }
+
+  /** A back-end that is lost needs nothing: the next one gets what is mapped then. */
+  async #whileConnected(body: (connection: VhostUserConnection) => Promise<void>): Promise<void> {
+    const connection = this.#open;
+    if (this.#isLost) return;
+    try {
+      await body(connection);
+    } catch (error) {
+      const isGone = connection.frontend.session.end !== undefined;
+      if (!isGone) throw asBlkioError(error, this.#settings.path);
+    }
   }
 
   /** For queues whose thread does not run the event loop: look whether the back-end has gone. */
   #checkConnection(): void {
     const connection = this.#connection;
-    if (connection === undefined || !isHungUp(connection.frontend.session.socketNumber)) return;
+    if (this.#isLost || connection === undefined) return;
+    if (!isHungUp(connection.frontend.session.socketNumber)) return;
     this.#lose(new ProtocolError('DISCONNECTED', 'the back-end hung up'));
   }
 
-  #lose(reason: unknown): void {
-    if (this.#isLost || this.#isClosed) return;
-    this.#isLost = true;
-    this.#connection?.close();
-    for (const channel of this.#channels) channel.lose();
-    const error = asBlkioError(reason, this.#settings.path);
-    this.events.onDisconnect(error);
+  #lose(reason: ProtocolError): void {
+    if (!this.#cutOff(reason)) return;
     const { reconnectMs, reconnectLimit } = this.#settings;
     if (reconnectMs === 0) {
-      this.#giveUp();
+      this.#giveUp(LOST);
       return;
     }
     this.#reconnection = new Reconnection({
       firstDelayMs: reconnectMs,
       limit: reconnectLimit,
       attempt: () => this.#reconnect(),
-      onGiveUp: () => this.#giveUp(),
+      onGiveUp: () => this.#giveUp(LOST),
     });
   }
 
-  #giveUp(): void {
-    for (const channel of [...this.#channels]) channel.fail(LOST);
+  /** A ring is not what it should be: to ask the same of the same back-end again is no good. */
+  #breakDown(what: string): void {
+    if (this.#cutOff(new ProtocolError('BAD_RING', what))) this.#giveUp(IO_ERROR);
+  }
+
+  /** End the connection. False if there is nothing more to do about it. */
+  #cutOff(reason: ProtocolError): boolean {
+    if (this.#isLost || this.#isClosed) return false;
+    this.#isLost = true;
+    // Before the socket is closed, which they watch.
+    for (const channel of this.#channels) channel.lose();
+    this.#connection?.close();
+    // `start` will tell.
+    if (!this.#isStarted) return false;
+    this.events.onDisconnect(asBlkioError(reason, this.#settings.path));
+    return true;
+  }
+
+  #giveUp(failure: number): void {
+    this.#failure = failure;
+    for (const channel of this.#channels) channel.fail(failure);
   }
 
   async #reconnect(): Promise<void> {
     const before = this.#open;
-    const connection = await this.#openConnection();
+    const connection = await this.#openConnection(before.frontend.features);
     try {
+      if (this.#isClosed) throw new BlkioError('ENOTCONN', 'the device was closed');
       this.#checkSame(before, connection);
       for (const queue of this.#queues) queue.clear();
       await this.#startRings(connection);
+      // Regions may have come and gone meanwhile.
+      while (!connection.hasExactly(this.#regions)) await connection.shareExactly(this.#regions);
+      this.#adopt(connection);
     } catch (error) {
       connection.close();
       throw error;
     }
-    if (this.#isClosed) {
-      connection.close();
-      return;
-    }
-    this.#connection = connection;
-    this.#isLost = false;
     const attempts = this.#reconnection?.attempts ?? 0;
     this.#reconnection = undefined;
     for (const channel of this.#channels) channel.resume(connection.frontend.session.socketNumber);
@@ -209,45 +248,45 @@ export class VirtioBlkVhostUserDriver implements Driver {
 
   /** What requests and rings were made for must still be there. */
   #checkSame(before: VhostUserConnection, now: VhostUserConnection): void {
+    const difference = this.#differenceOf(before, now);
+    if (difference === undefined) return;
+    const text = `${this.#settings.path}: not the device that it was: ${difference}`;
+    throw new BlkioError('EPROTO', text);
+  }
+
+  #differenceOf(before: VhostUserConnection, now: VhostUserConnection): string | undefined {
     const missing = before.frontend.features & ~now.frontend.features;
-    if (missing === 0n && now.frontend.maxQueues >= this.#queues.length) return;
-    const what = missing === 0n ? 'has fewer queues' : `lacks features 0x${missing.toString(16)}`;
-    throw new BlkioError('EPROTO', `${this.#settings.path}: the back-end ${what} than before`);
+    if (missing !== 0n) return `without features 0x${missing.toString(16)}`;
+    const { maxQueues, ...limits } = now.limits;
+    if (maxQueues < this.#queues.length) return `${maxQueues} queues`;
+    const old = before.limits;
+    for (const name of ['requestAlignment', 'maxSegments', 'maxSegmentLen'] as const) {
+      if (limits[name] !== old[name]) return `${name} is ${limits[name]}, was ${old[name]}`;
+    }
+    return undefined;
+  }
+
+  /** Let go of everything that a connection takes. Channels are closed. */
+  #release(): void {
+    this.#attempt?.abort();
+    this.#attempt = undefined;
+    this.#reconnection?.stop();
+    this.#reconnection = undefined;
+    this.#connection?.close();
+    this.#connection = undefined;
+    this.#attached?.home.close();
+    this.#attached?.reactor[Symbol.dispose]();
+    this.#attached = undefined;
+    for (const queue of this.#queues.splice(0)) queue[Symbol.dispose]();
   }
 
   close(): void {
-    if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#reconnection?.stop();
-    this.#connection?.close();
-    this.#attached?.home.close();
-    this.#attached?.reactor[Symbol.dispose]();
-    for (const queue of this.#queues) queue[Symbol.dispose]();
+    this.#release();
   }
 }
 
 function attach(): { reactor: Reactor; home: AttachedHome } {
   const { reactor } = createReactor('attached');
   return { reactor, home: new AttachedHome(reactor) };
-}
-
-const PROTOCOL_CODES: Readonly<Partial<Record<string, BlkioErrorCode>>> = {
-  NO_REPLY: 'ETIMEDOUT',
-  DISCONNECTED: 'ECONNRESET',
-};
-
-/** An error of the connection, by libblkio's conventions. */
-function asBlkioError(error: unknown, path: string): BlkioError {
-  if (error instanceof BlkioError) return error;
-  const options = { cause: error };
-  if (error instanceof ProtocolError) {
-    const code = PROTOCOL_CODES[error.code] ?? 'EPROTO';
-    return new BlkioError(code, `${path}: ${error.message}`, options);
-  }
-  if (error instanceof SystemError) {
-    // A full queue of connections: somebody is there, but busy.
-    const code = error.code === 'EAGAIN' ? 'EBUSY' : blkioCode(error.code);
-    return new BlkioError(code, error.message, options);
-  }
-  throw error;
 }

@@ -15,6 +15,7 @@ import {
 import {
   Errno,
   IO_ERROR,
+  isSignalled,
   PENDING,
   type PollSource,
   type Reactor,
@@ -48,9 +49,11 @@ export interface VirtioBlkChannelOptions {
   readonly maxSegmentLen: number;
   /** Most pieces it takes. */
   readonly maxSegments: number;
-  /** The connection to the back-end, to notice its end. */
-  readonly socket: number;
+  /** The connection to the back-end, to notice its end; absent while there is none. */
+  readonly socket: number | undefined;
   readonly onHangUp: () => void;
+  /** The back-end has broken the ring, or says so. */
+  readonly onBroken: (reason: string) => void;
   readonly onClose: () => void;
 }
 
@@ -74,7 +77,9 @@ export class VirtioBlkChannel implements QueueChannel, PollSource {
   #waiting: number[] = [];
   #ring: DriverRing;
   #watches: Watch[] = [];
-  #isLost = false;
+  #isLost: boolean;
+  /** What every request fails with from now on; 0: none. */
+  #failure = 0;
   #needsPublishing = false;
 
   constructor(options: VirtioBlkChannelOptions) {
@@ -91,19 +96,29 @@ export class VirtioBlkChannel implements QueueChannel, PollSource {
     this.#slotOfHead = new Uint16Array(memory.ring.size);
     this.#ring = this.#newRing();
     reactor.addSource(this);
-    this.#startWatching(options.socket);
+    this.#isLost = options.socket === undefined;
+    if (options.socket !== undefined) this.#startWatching(options.socket);
   }
 
   get needsEventLoop(): boolean {
-    return this.#isLost;
+    return this.#isLost && this.#failure === 0;
   }
 
   #startWatching(socket: number): void {
     const { reactor, isPolled, onHangUp } = this.#options;
-    this.#watches = [reactor.watch(socket, { onReadable: onHangUp })];
+    const { call, err } = this.memory;
+    this.#watches = [
+      reactor.watch(socket, { onReadable: onHangUp }),
+      reactor.watch(err.number, { onReadable: () => this.#checkErr() }),
+    ];
     if (isPolled) return;
     // Used entries are looked for in every turn: to wake up is all that is wanted.
-    this.#watches.push(reactor.watch(this.memory.call.number, { onReadable: () => {} }));
+    this.#watches.push(reactor.watch(call.number, { onReadable: () => {} }));
+  }
+
+  #checkErr(): void {
+    if (this.#isLost || !isSignalled(this.memory.err.number)) return;
+    this.#options.onBroken('the back-end says that the ring is broken');
   }
 
   #stopWatching(): void {
@@ -126,6 +141,7 @@ export class VirtioBlkChannel implements QueueChannel, PollSource {
   }
 
   start(slot: number): number {
+    if (this.#failure !== 0) return this.#failure;
     const requests = this.#requests;
     const noFallback = (requests.flags[slot] & DiskFlag.NO_FALLBACK) !== 0;
     // How the device zeroes is not for the driver to know.
@@ -253,7 +269,7 @@ export class VirtioBlkChannel implements QueueChannel, PollSource {
       if (head === NO_USED) break;
       isBusy = true;
       if (head === BAD_USED || this.#place[this.#slotOfHead[head]] !== Place.ON_RING) {
-        this.fail(IO_ERROR);
+        this.#options.onBroken('the back-end has used a chain that it does not have');
         return true;
       }
       this.#finish(this.#slotOfHead[head]);
@@ -293,15 +309,18 @@ export class VirtioBlkChannel implements QueueChannel, PollSource {
     this.#ring = this.#newRing();
     this.#isLost = false;
     this.#startWatching(socket);
+    // What the last one has written may be lost with it, unless it was flushed: write it again.
+    this.#isFlushing.fill(0);
     this.#place.forEach((place, slot) => {
       if (place === Place.ON_RING) this.#enqueue(slot);
     });
     this.flush();
   }
 
-  /** Nothing outstanding will ever be done: complete it with an error. */
+  /** Nothing will ever be done any more: complete what is outstanding, and what is to come. */
   fail(result: number): void {
     this.lose();
+    this.#failure = result;
     this.#waiting = [];
     this.#place.forEach((place, slot) => {
       if (place === Place.FREE) return;
@@ -311,8 +330,9 @@ export class VirtioBlkChannel implements QueueChannel, PollSource {
     });
   }
 
+  /** What is outstanding, because the back-end is out of reach, fails. */
   close(): void {
-    this.#stopWatching();
+    this.fail(-Errno.ENOTCONN);
     this.#options.reactor.removeSource(this);
     this.#options.onClose();
   }
