@@ -2,7 +2,7 @@
  * The command line of `vhost-user-blk`: QEMU's conventions for back-end programs
  * (vhost-user.rst, "Backend program conventions") and what vhostkit adds.
  */
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { VHOST_USER_BLK_DEFAULTS } from '../exports/index.ts';
 import {
   CACHE_MODES,
@@ -13,6 +13,8 @@ import {
 } from '../storage/index.ts';
 import { ENGINE_CHOICES, type EngineChoice, engineFromEnvironment } from '../sys/index.ts';
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from './cli-logger.ts';
+import { integer, oneOf, option, path, powerOfTwo } from './option-values.ts';
+import { newCommand, UsageError } from './program.ts';
 
 /** What the program is asked to do. */
 export interface VhostUserBlkConfig {
@@ -37,47 +39,6 @@ const MAX_RING_SIZE = 32768;
 const MAX_POLL_US = 1_000_000;
 const MAX_SERIAL_BYTES = 20;
 
-/** A value parser that refuses an option given twice, rather than to guess which was meant. */
-function once<Value>(parse: (text: string) => Value): (text: string, previous: unknown) => Value {
-  let seen = false;
-  return (text) => {
-    if (seen) throw new InvalidArgumentError('It is given twice.');
-    seen = true;
-    return parse(text);
-  };
-}
-
-function integer(minimum: number, maximum: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < minimum || value > maximum) {
-      throw new InvalidArgumentError(`It must be a number from ${minimum} to ${maximum}.`);
-    }
-    return value;
-  };
-}
-
-function powerOfTwo(minimum: number, maximum: number): (text: string) => number {
-  return (text) => {
-    const value = integer(minimum, maximum)(text);
-    if ((value & (value - 1)) !== 0) throw new InvalidArgumentError('It must be a power of two.');
-    return value;
-  };
-}
-
-function oneOf<Choice extends string>(choices: readonly Choice[]): (text: string) => Choice {
-  return (text) => {
-    const choice = choices.find((candidate) => candidate === text);
-    if (choice !== undefined) return choice;
-    throw new InvalidArgumentError(`It must be one of ${choices.join(', ')}.`);
-  };
-}
-
-function path(text: string): string {
-  if (text !== '') return text;
-  throw new InvalidArgumentError('It must be a path.');
-}
-
 function serial(text: string): string {
   if (Buffer.byteLength(text) <= MAX_SERIAL_BYTES) return text;
   throw new InvalidArgumentError(`It must have at most ${MAX_SERIAL_BYTES} bytes.`);
@@ -92,19 +53,11 @@ function diskSource(text: string): DiskSpecification['source'] {
   }
 }
 
-function option(flags: string, description: string, parse: (text: string) => unknown): Option {
-  return new Option(flags, description).argParser(once(parse));
-}
-
 /** The command with its options, for parsing and for `--help`. */
 export function createCommand(version: string): Command {
   const defaults = VHOST_USER_BLK_DEFAULTS;
-  const command = new Command('vhost-user-blk')
-    .description('Serve a disk image or block device to a virtual machine over vhost-user.')
-    .version(version, '--version', 'print the version and exit')
-    .helpOption('-h, --help', 'print this text and exit')
-    .allowExcessArguments(false)
-    .showSuggestionAfterError(true);
+  const description = 'Serve a disk image or block device to a virtual machine over vhost-user.';
+  const command = newCommand('vhost-user-blk', description, version);
   const options = [
     option('-s, --socket-path <path>', 'listen at this unix socket', path),
     option(
@@ -181,11 +134,6 @@ interface RawOptions {
   readonly engine?: EngineChoice;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
-}
-
-/** Options that contradict each other, or one that is missing. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError';
 }
 
 /** What a parsed command line asks for. Throws a `UsageError`. */

@@ -6,8 +6,6 @@
  * Exit codes: 0 after SIGTERM, SIGINT or SIGHUP (and when the one connection given by --fd has
  * ended), 1 if it cannot serve, 2 for a wrong command line.
  */
-import { readFileSync } from 'node:fs';
-import { CommanderError } from 'commander';
 import {
   adoptSocket,
   ExportError,
@@ -18,31 +16,14 @@ import {
 import { openDisk, StorageError } from '../storage/index.ts';
 import { exitNow, type Logger } from '../sys/index.ts';
 import { createCliLogger } from './cli-logger.ts';
-import {
-  configOf,
-  createCommand,
-  UsageError,
-  type VhostUserBlkConfig,
-} from './vhost-user-blk-options.ts';
+import { EXIT_FAILURE, fail, parseOrExit } from './program.ts';
+import { configOf, createCommand, type VhostUserBlkConfig } from './vhost-user-blk-options.ts';
 
-const EXIT_FAILURE = 1;
-const EXIT_USAGE = 2;
+const PROGRAM = 'vhost-user-blk';
 /** Time for requests under way at the end; the promise is to be gone within a second. */
 const SHUTDOWN_TIMEOUT_MS = 800;
 /** What the schema in QEMU's docs/interop/vhost-user.json has for block devices. */
 const CAPABILITIES = { type: 'block', features: ['read-only', 'blk-file'] };
-
-function packageVersion(): string {
-  const path = new URL('../../../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version;
-}
-
-function fail(message: string, code: number): never {
-  process.stderr.write(
-    `vhost-user-blk: ${message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ')}\n`,
-  );
-  exitNow(code);
-}
 
 function parse(argv: readonly string[]): VhostUserBlkConfig {
   // Comes first: everything else on the command line is to be ignored then.
@@ -50,19 +31,7 @@ function parse(argv: readonly string[]): VhostUserBlkConfig {
     process.stdout.write(`${JSON.stringify(CAPABILITIES)}\n`);
     process.exit(0);
   }
-  const command = createCommand(packageVersion())
-    .exitOverride()
-    .configureOutput({ writeErr: () => {} });
-  try {
-    command.parse(argv, { from: 'user' });
-    return configOf(command);
-  } catch (error) {
-    if (error instanceof CommanderError && error.exitCode === 0) process.exit(0);
-    if (error instanceof CommanderError || error instanceof UsageError) {
-      return fail(`${error.message} (see --help)`, EXIT_USAGE);
-    }
-    throw error;
-  }
+  return parseOrExit(createCommand, configOf, argv);
 }
 
 async function run(config: VhostUserBlkConfig, logger: Logger): Promise<void> {
@@ -118,7 +87,7 @@ try {
   process.exit(0);
 } catch (error) {
   if (error instanceof StorageError || error instanceof ExportError) {
-    fail(error.message, EXIT_FAILURE);
+    fail(PROGRAM, error.message, EXIT_FAILURE);
   }
   throw error;
 }

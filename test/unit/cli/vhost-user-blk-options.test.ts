@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { CommanderError } from 'commander';
+import { UsageError } from '../../../src/cli/program.ts';
 import {
   configOf,
   createCommand,
-  UsageError,
   type VhostUserBlkConfig,
 } from '../../../src/cli/vhost-user-blk-options.ts';
 
