@@ -4,10 +4,10 @@
  * libblkio.
  */
 import { EventEmitter } from 'node:events';
-import { AttachedHome, createReactor, type Reactor } from '../sys/index.ts';
-import { AsyncQueue } from './async-queue.ts';
+import type { AsyncQueue } from './async-queue.ts';
 import { BouncePool } from './bounce-pool.ts';
 import { type DeviceChoices, deviceProperties } from './device-properties.ts';
+import { DeviceQueues } from './device-queues.ts';
 import type { Driver } from './driver.ts';
 import { createDriver } from './driver-names.ts';
 import { BlkioError } from './errors.ts';
@@ -20,17 +20,10 @@ import {
   type PropertyTypes,
   type PropertyValue,
 } from './property-table.ts';
-import { Queue } from './queue.ts';
-import { QueueCore } from './queue-core.ts';
-import { RequestRules } from './request-rules.ts';
+import type { Queue } from './queue.ts';
 
 /** Memory through which buffers outside of mapped regions are copied, for each device. */
 const BOUNCE_BYTES = 32 * 1024 * 1024;
-
-/** A queue in use, by whichever face. */
-interface OpenQueue {
-  close(): void;
-}
 
 /** What a started device tells, on the event loop: listeners may do with it what they like. */
 export interface BlkioEvents {
@@ -51,12 +44,11 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
   readonly #choices: DeviceChoices = { readOnly: false, numQueues: 1, numPollQueues: 0 };
   readonly #properties: PropertyTable;
   readonly #regions = new MappedRegions();
-  readonly #open = new Map<number, OpenQueue>();
   #state: DeviceState = 'created';
   #lastChange: Promise<void> = Promise.resolve();
   #isClosed = false;
   #bounce: BouncePool | undefined;
-  #attached: { reactor: Reactor; home: AttachedHome } | undefined;
+  #queues: DeviceQueues | undefined;
 
   /**
    * A device that is not connected to anything yet.
@@ -163,6 +155,12 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
         throw error;
       });
       this.#state = 'started';
+      this.#queues = new DeviceQueues({
+        driver: this.#driver,
+        choices: this.#choices,
+        regions: this.#regions,
+        bounce: this.#bounce,
+      });
     });
   }
 
@@ -241,85 +239,52 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
    * @throws BlkioError ENODEV: not started; ENOENT: no queue of this number; EBUSY: in use already.
    */
   queue(index: number): Queue {
-    return this.#openBlocking(index, false);
+    return this.#startedQueues('ENODEV').openBlocking(index, false);
   }
 
   /** As `queue`, for a poll queue. */
   pollQueue(index: number): Queue {
-    return this.#openBlocking(index, true);
+    return this.#startedQueues('ENODEV').openBlocking(index, true);
   }
 
   /** A queue whose requests are promises, on Node's event loop. Throws as `queue`. */
   asyncQueue(index: number): AsyncQueue {
-    this.#checkQueue(index, false);
-    const { reactor, home } = this.#attach();
-    const queue = new AsyncQueue({
-      openCore: (onComplete) => this.#openCore(index, false, reactor, onComplete),
-      pump: () => home.pump(),
-    });
-    this.#open.set(index, queue);
-    return queue;
+    return this.#startedQueues('ENODEV').openAsync(index);
   }
 
-  #openBlocking(index: number, isPolled: boolean): Queue {
-    this.#checkQueue(index, isPolled);
-    const { reactor } = createReactor('blocking');
-    const queue = new Queue({
-      reactor,
-      isPolled,
-      slots: this.#driver.slotsPerQueue,
-      openCore: (onComplete) => this.#openCore(index, isPolled, reactor, onComplete),
-    });
-    this.#open.set(this.#keyOf(index, isPolled), queue);
-    return queue;
+  /**
+   * Make another queue. Returns its number.
+   *
+   * @throws BlkioError EBUSY: not before the device is started; ENOTSUP: see `can-add-queues`.
+   */
+  addQueue(): number {
+    return this.#startedQueues('EBUSY').add(false);
   }
 
-  /** Poll queues come behind the others. */
-  #keyOf(index: number, isPolled: boolean): number {
-    return isPolled ? this.#choices.numQueues + index : index;
+  /** As `addQueue`, for a poll queue. */
+  addPollQueue(): number {
+    return this.#startedQueues('EBUSY').add(true);
   }
 
-  #checkQueue(index: number, isPolled: boolean): void {
+  /**
+   * Do away with a queue.
+   *
+   * @throws BlkioError EBUSY: not before the device is started, or requests are outstanding;
+   *   ENOTSUP: see `can-add-queues`; ENOENT: there is none of this number.
+   */
+  removeQueue(index: number): void {
+    this.#startedQueues('EBUSY').remove(index, false);
+  }
+
+  /** As `removeQueue`, for a poll queue. */
+  removePollQueue(index: number): void {
+    this.#startedQueues('EBUSY').remove(index, true);
+  }
+
+  #startedQueues(code: 'ENODEV' | 'EBUSY'): DeviceQueues {
     this.#checkOpen();
-    if (this.#state !== 'started') throw new BlkioError('ENODEV', 'the device is not started');
-    const count = isPolled ? this.#choices.numPollQueues : this.#choices.numQueues;
-    if (!(Number.isInteger(index) && index >= 0 && index < count)) {
-      const kind = isPolled ? 'poll queues' : 'queues';
-      throw new BlkioError('ENOENT', `queue ${index}: the device has ${count} ${kind}`);
-    }
-    if (this.#open.has(this.#keyOf(index, isPolled))) {
-      throw new BlkioError('EBUSY', `queue ${index} is in use already`);
-    }
-  }
-
-  #openCore(
-    index: number,
-    isPolled: boolean,
-    reactor: Reactor,
-    onComplete: (slot: number) => void,
-  ): QueueCore {
-    const driver = this.#driver;
-    const key = this.#keyOf(index, isPolled);
-    // A back-end that can write is not to be asked to.
-    const readOnly = driver.limits().readOnly || this.#choices.readOnly;
-    const limits = { ...driver.limits(), readOnly };
-    return new QueueCore({
-      slots: driver.slotsPerQueue,
-      rules: new RequestRules(limits, () => driver.capacityBytes()),
-      regions: this.#regions,
-      ...(this.#bounce === undefined ? {} : { bounce: this.#bounce }),
-      onComplete,
-      openChannel: (requests, handler) =>
-        driver.openQueue({ index: key, isPolled, reactor, requests, handler }),
-    });
-  }
-
-  #attach(): { reactor: Reactor; home: AttachedHome } {
-    if (this.#attached === undefined) {
-      const { reactor } = createReactor('attached');
-      this.#attached = { reactor, home: new AttachedHome(reactor) };
-    }
-    return this.#attached;
+    if (this.#queues !== undefined) return this.#queues;
+    throw new BlkioError(code, 'the device is not started');
   }
 
   /**
@@ -329,10 +294,7 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    for (const queue of this.#open.values()) queue.close();
-    this.#open.clear();
-    this.#attached?.home.close();
-    this.#attached?.reactor[Symbol.dispose]();
+    this.#queues?.close();
     this.#driver.close();
     this.#bounce?.[Symbol.dispose]();
   }
