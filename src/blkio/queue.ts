@@ -134,8 +134,8 @@ export class Queue {
    * @param max - take at most so many.
    * @param timeoutMs - wait no longer than that.
    * @returns how many there are now in `completions`, at least `min`.
-   * @throws BlkioError EINVAL: `min` is above `max`, above what is outstanding, or negative, or
-   *   `max` is more than `completions` can take; ETIME: the time is up; EINTR: `interrupt` was
+   * @throws BlkioError EINVAL: `min` is above `max` or above what is outstanding, `max` is more than
+   *   `completions` can take, or a number is negative; ETIME: the time is up; EINTR: `interrupt` was
    *   called; ENOTCONN: the back-end is gone, and connecting to it again takes the event loop:
    *   await something, then call again. After these three `completions` may hold some, but less
    *   than `min`.
@@ -147,6 +147,7 @@ export class Queue {
     timeoutMs: number = Number.POSITIVE_INFINITY,
   ): number {
     this.#checkCounts(completions, min, max);
+    if (!(timeoutMs >= 0)) throw new BlkioError('EINVAL', `a timeout of ${timeoutMs} ms`);
     completions.clear();
     this.#core.flush();
     // Before there is any talk of sleeping: the wait alone costs as much as a cached read.
@@ -183,8 +184,8 @@ export class Queue {
     this.#interrupted = false;
     let isFirst = true;
     for (;;) {
-      // What waits in line needs the slots of those that are done.
-      if (done.count === this.#core.slots) this.#handOut(completions, min);
+      // What waits in line needs the slots, or the memory, of those that are done.
+      if (this.#core.isWaiting) this.#handOut(completions, min);
       if (completions.count + done.count >= min) return;
       if (this.#core.needsEventLoop) {
         const what = 'the device is out of reach; it is looked for while the event loop runs';

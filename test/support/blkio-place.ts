@@ -54,6 +54,7 @@ export interface BlkioPlace {
 
 /** The other end, for a test. */
 interface Backend {
+  readonly pid: number;
   stop(): Promise<unknown>;
 }
 
@@ -101,6 +102,12 @@ export class PlacedDisk implements AsyncDisposable {
     for (const [name, value] of Object.entries(later)) device.set(name, value);
     await device.start();
     return device;
+  }
+
+  /** End the back-end the hard way, or have it answer nothing for a while. */
+  signalBackend(signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void {
+    if (this.#backend === undefined) throw new Error('there is no back-end');
+    process.kill(this.#backend.pid, signal);
   }
 
   /** What the host has in the file. */

@@ -1,0 +1,6 @@
+/** Completions and queues of the client library. */
+import { completionSuite, waitSuite } from '../../support/blkio-completion-suite.ts';
+import { LOCAL_PLACES, SERVER_PLACE } from '../../support/blkio-place.ts';
+
+for (const place of LOCAL_PLACES) completionSuite(place);
+waitSuite(SERVER_PLACE);
