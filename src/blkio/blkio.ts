@@ -5,13 +5,12 @@
  */
 import { EventEmitter } from 'node:events';
 import type { AsyncQueue } from './async-queue.ts';
-import { BouncePool } from './bounce-pool.ts';
 import { type DeviceChoices, deviceProperties } from './device-properties.ts';
-import { DeviceQueues } from './device-queues.ts';
+import { BOUNCE_BYTES, DeviceQueues } from './device-queues.ts';
 import type { Driver } from './driver.ts';
 import { createDriver } from './driver-names.ts';
 import { BlkioError } from './errors.ts';
-import { MappedRegions, type MemoryRegion } from './memory-region.ts';
+import { MappedRegions, MemoryRegion } from './memory-region.ts';
 import {
   type DeviceState,
   type PropertyInfo,
@@ -21,9 +20,6 @@ import {
   type PropertyValue,
 } from './property-table.ts';
 import type { Queue } from './queue.ts';
-
-/** Memory through which buffers outside of mapped regions are copied, for each device. */
-const BOUNCE_BYTES = 32 * 1024 * 1024;
 
 /** What a started device tells, on the event loop: listeners may do with it what they like. */
 export interface BlkioEvents {
@@ -47,7 +43,8 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
   #state: DeviceState = 'created';
   #lastChange: Promise<void> = Promise.resolve();
   #isClosed = false;
-  #bounce: BouncePool | undefined;
+  /** Memory to copy through; a pool for each queue. */
+  #bounce: MemoryRegion | undefined;
   #queues: DeviceQueues | undefined;
 
   /**
@@ -146,14 +143,14 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
       if (this.#state === 'created') throw new BlkioError('ENODEV', 'the device is not connected');
       const { numQueues: queues, numPollQueues: pollQueues } = this.#choices;
       this.#checkStart(queues, pollQueues);
-      if (this.#driver.limits().needsMemRegions) {
-        this.#bounce ??= new BouncePool(BOUNCE_BYTES);
-        this.#regions.add(this.#bounce.region);
-      }
-      await this.#driver.start({ queues, pollQueues }).catch((error: unknown) => {
+      if (this.#driver.limits().needsMemRegions) this.#makeBounce(queues + pollQueues);
+      try {
+        await this.#driver.start({ queues, pollQueues });
+      } catch (error) {
+        this.#dropBounce();
         this.#state = 'created';
         throw error;
-      });
+      }
       this.#state = 'started';
       this.#queues = new DeviceQueues({
         driver: this.#driver,
@@ -162,6 +159,18 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
         bounce: this.#bounce,
       });
     });
+  }
+
+  #makeBounce(queues: number): void {
+    this.#bounce = MemoryRegion.allocate(queues * BOUNCE_BYTES);
+    this.#regions.add(this.#bounce);
+  }
+
+  #dropBounce(): void {
+    if (this.#bounce === undefined) return;
+    this.#regions.delete(this.#bounce);
+    this.#bounce[Symbol.dispose]();
+    this.#bounce = undefined;
   }
 
   #checkStart(queues: number, pollQueues: number): void {
@@ -208,11 +217,9 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
       const text = `a region must start and end at multiples of ${memRegionAlignment} bytes`;
       throw new BlkioError('EINVAL', text);
     }
-    // One is for buffers that are copied.
-    const room = maxMemRegions - (this.#driver.limits().needsMemRegions ? 1n : 0n);
     const mapped = this.#regions.size - (this.#bounce === undefined ? 0 : 1);
-    if (BigInt(mapped) >= room) {
-      throw new BlkioError('ENOMEM', `more than ${room} regions at a time`);
+    if (BigInt(mapped) >= maxMemRegions) {
+      throw new BlkioError('ENOMEM', `more than ${maxMemRegions} regions at a time`);
     }
     this.#regions.add(region);
     if (this.#state !== 'started') return;
@@ -296,7 +303,7 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
     this.#isClosed = true;
     this.#queues?.close();
     this.#driver.close();
-    this.#bounce?.[Symbol.dispose]();
+    this.#dropBounce();
   }
 
   [Symbol.dispose](): void {

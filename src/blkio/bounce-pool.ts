@@ -1,14 +1,15 @@
 /**
- * Memory to go through for buffers that a device cannot reach: a region cut into chunks, and lists
- * of free runs of them. Requests wait for memory rather than fail, unless they could never get it.
+ * Memory to go through for buffers that a device cannot reach: a part of a region, cut into chunks.
+ * Requests wait for memory rather than fail, unless they could never get it. Each queue has a pool
+ * of its own: one whose user is not served could keep the others waiting for ever.
  */
-import { MemoryRegion } from './memory-region.ts';
+import type { MemoryRegion } from './memory-region.ts';
 
 const CHUNK_BYTES = 4096;
 
 /** See the module's comment. */
-export class BouncePool implements Disposable {
-  readonly region: MemoryRegion;
+export class BouncePool {
+  readonly #address: number;
   readonly #bytes: Uint8Array;
   readonly #chunks: number;
   /** Chunks in use, by number. */
@@ -16,9 +17,10 @@ export class BouncePool implements Disposable {
   /** Where the next search begins. */
   #cursor = 0;
 
-  constructor(sizeBytes: number) {
-    this.region = MemoryRegion.allocate(sizeBytes);
-    this.#bytes = this.region.view(0, sizeBytes);
+  /** The part of a region from `offsetBytes` on. */
+  constructor(region: MemoryRegion, offsetBytes: number, sizeBytes: number) {
+    this.#address = region.address + offsetBytes;
+    this.#bytes = region.view(offsetBytes, sizeBytes);
     this.#chunks = Math.floor(sizeBytes / CHUNK_BYTES);
     this.#isUsed = new Uint8Array(this.#chunks);
   }
@@ -28,7 +30,7 @@ export class BouncePool implements Disposable {
     return this.#chunks * CHUNK_BYTES;
   }
 
-  /** Take a piece. Returns its offset in the region, or -1 if there is none now. */
+  /** Take a piece. Returns its offset in the pool, or -1 if there is none now. */
   take(sizeBytes: number): number {
     const wanted = Math.ceil(sizeBytes / CHUNK_BYTES);
     const start = this.#find(wanted, this.#cursor, this.#chunks);
@@ -56,7 +58,7 @@ export class BouncePool implements Disposable {
 
   /** Address of a piece in this process. */
   addressOf(offset: number): number {
-    return this.region.address + offset;
+    return this.#address + offset;
   }
 
   /** Copy buffers into a piece, one after the other. */
@@ -75,9 +77,5 @@ export class BouncePool implements Disposable {
       buffer.set(this.#bytes.subarray(at, at + buffer.length));
       at += buffer.length;
     }
-  }
-
-  [Symbol.dispose](): void {
-    this.region[Symbol.dispose]();
   }
 }

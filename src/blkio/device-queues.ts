@@ -4,21 +4,25 @@
  */
 import { AttachedHome, createReactor, type Reactor } from '../sys/index.ts';
 import { AsyncQueue } from './async-queue.ts';
-import type { BouncePool } from './bounce-pool.ts';
+import { BouncePool } from './bounce-pool.ts';
 import type { DeviceChoices } from './device-properties.ts';
 import type { Driver } from './driver.ts';
 import { BlkioError } from './errors.ts';
-import type { MappedRegions } from './memory-region.ts';
+import type { MappedRegions, MemoryRegion } from './memory-region.ts';
 import { Queue } from './queue.ts';
 import { QueueCore } from './queue-core.ts';
 import { RequestRules } from './request-rules.ts';
+
+/** Memory through which buffers outside of mapped regions are copied, for each queue. */
+export const BOUNCE_BYTES: number = 32 * 1024 * 1024;
 
 /** What the queues are made with. */
 export interface DeviceQueuesOptions {
   readonly driver: Driver;
   readonly choices: DeviceChoices;
   readonly regions: MappedRegions;
-  readonly bounce: BouncePool | undefined;
+  /** `BOUNCE_BYTES` for each queue; present if the device reaches only mapped memory. */
+  readonly bounce: MemoryRegion | undefined;
 }
 
 /** A queue's place: empty, or used by whichever face. */
@@ -145,17 +149,16 @@ export class DeviceQueues {
     // A back-end that can write is not to be asked to.
     const readOnly = driver.limits().readOnly || choices.readOnly;
     const limits = { ...driver.limits(), readOnly };
+    const key = isPolled ? this.#firstPolled + index : index;
+    const pool = bounce && new BouncePool(bounce, key * BOUNCE_BYTES, BOUNCE_BYTES);
     return new QueueCore({
       slots: driver.slotsPerQueue,
       rules: new RequestRules(limits, () => driver.capacityBytes()),
       regions,
-      ...(bounce === undefined ? {} : { bounce }),
+      ...(pool === undefined ? {} : { bounce: pool }),
       onComplete,
       openChannel: (requests, handler) =>
-        driver.openQueue({
-          index: isPolled ? this.#firstPolled + index : index,
-          ...{ isPolled, reactor, requests, handler },
-        }),
+        driver.openQueue({ index: key, isPolled, reactor, requests, handler }),
     });
   }
 

@@ -18,6 +18,7 @@ export interface DeviceLimits {
   readonly needsMemRegionFd: boolean;
   readonly mayPinMemRegions: boolean;
   readonly memRegionAlignment: number;
+  /** Beside the one for buffers that are copied, and the driver's own. */
   readonly maxMemRegions: bigint;
   readonly bufAlignment: number;
   readonly optimalBufAlignment: number;

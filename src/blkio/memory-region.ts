@@ -2,6 +2,7 @@
  * Memory that a device can reach without copying: a piece of a file, shared between this process
  * and a back-end. Allocated here, or brought by the user (a memfd, a shared mapping).
  */
+import { fstatSync } from 'node:fs';
 import { createMemfd, Fd, MAX_VIEW_BYTES, Mapping } from '../sys/index.ts';
 import { BlkioError } from './errors.ts';
 
@@ -28,10 +29,14 @@ export class MemoryRegion implements Disposable {
 
   /**
    * Part of a file that can be shared: a memfd, a file on tmpfs or hugetlbfs. The descriptor stays
-   * the caller's, and open as long as the region is mapped to a device.
+   * the caller's, and open as long as the region is mapped to a device. The file must keep its
+   * size: to touch memory that it has lost ends the process.
+   *
+   * @throws BlkioError EINVAL: the file has no such part; EBADF: no such descriptor.
    */
   static ofFile(fd: number, offsetBytes: number, sizeBytes: number): MemoryRegion {
     checkSize(sizeBytes);
+    checkPart(fd, offsetBytes, sizeBytes);
     return new MemoryRegion(fd, offsetBytes, sizeBytes, undefined);
   }
 
@@ -50,7 +55,8 @@ export class MemoryRegion implements Disposable {
    */
   view(offsetBytes: number, sizeBytes: number): Uint8Array {
     const end = offsetBytes + sizeBytes;
-    if (!(offsetBytes >= 0 && sizeBytes > 0 && end <= this.sizeBytes)) {
+    const isWhole = Number.isInteger(offsetBytes) && Number.isInteger(sizeBytes);
+    if (!(isWhole && offsetBytes >= 0 && sizeBytes > 0 && end <= this.sizeBytes)) {
       throw new BlkioError('EINVAL', `bytes ${offsetBytes} to ${end} are not in the region`);
     }
     if (sizeBytes > MAX_VIEW_BYTES) {
@@ -71,6 +77,23 @@ export class MemoryRegion implements Disposable {
 function checkSize(sizeBytes: number): void {
   if (Number.isSafeInteger(sizeBytes) && sizeBytes > 0) return;
   throw new BlkioError('EINVAL', `a memory region of ${sizeBytes} bytes`);
+}
+
+function checkPart(fd: number, offsetBytes: number, sizeBytes: number): void {
+  const isPlace = Number.isSafeInteger(offsetBytes) && offsetBytes >= 0;
+  if (!isPlace) throw new BlkioError('EINVAL', `offset ${offsetBytes} of a memory region`);
+  const end = offsetBytes + sizeBytes;
+  const fileBytes = sizeOfFile(fd);
+  if (end <= fileBytes) return;
+  throw new BlkioError('EINVAL', `bytes ${offsetBytes} to ${end} of a file of ${fileBytes}`);
+}
+
+function sizeOfFile(fd: number): number {
+  try {
+    return fstatSync(fd).size;
+  } catch (error) {
+    throw new BlkioError('EBADF', `descriptor ${fd} of a memory region`, { cause: error });
+  }
 }
 
 /** The regions that are mapped to one device. */

@@ -40,6 +40,9 @@ export interface ConnectionUser {
   onDisconnect(reason: ProtocolError): void;
 }
 
+/** Regions of the driver: that of the queues, and that through which buffers are copied. */
+const OWN_REGIONS = 2;
+
 /** See the module's comment. */
 export class VhostUserConnection {
   readonly frontend: Frontend;
@@ -81,7 +84,7 @@ export class VhostUserConnection {
 
   get limits(): DeviceLimits {
     const { maxQueues, maxRegions } = this.frontend;
-    return this.#config.limits(maxQueues, maxRegions);
+    return this.#config.limits(maxQueues, Math.max(0, maxRegions - OWN_REGIONS));
   }
 
   /** Tell `user` from now on. Throws a `ProtocolError` if there is nothing to tell any more. */

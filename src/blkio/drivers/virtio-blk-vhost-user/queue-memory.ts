@@ -1,12 +1,13 @@
 /**
  * Memory of one queue, shared with the back-end: the ring, indirect tables, and for each slot what a
- * request has beside its data. All of it lies in one region.
+ * request has beside its data. It is a part of a region: all queues are in one, because back-ends
+ * take few.
  */
 import { createEventFd, type Fd } from '../../../sys/index.ts';
 import type { RingPlan } from '../../../vhost-user/index.ts';
 import { HEADER_BYTES, RANGE_BYTES } from '../../../virtio-blk/index.ts';
 import { DESCRIPTOR_BYTES, ringBytes, type SplitRingMemory } from '../../../virtqueue/index.ts';
-import { MemoryRegion } from '../../memory-region.ts';
+import type { MemoryRegion } from '../../memory-region.ts';
 
 const PAGE_BYTES = 4096;
 /** Descriptors of an indirect table: header, data, status. Longer chains go without. */
@@ -16,9 +17,34 @@ export const SlotOffset = { HEADER: 0, RANGE: HEADER_BYTES, STATUS: HEADER_BYTES
 /** Bytes of a slot's area: a cache line of its own. */
 export const SLOT_BYTES = 64;
 
+export interface QueueMemoryOptions {
+  readonly index: number;
+  /** Descriptors of the ring. */
+  readonly size: number;
+  readonly isPolled: boolean;
+  /** Where the memory is: `queueBytes(size)` from `offsetBytes` on. */
+  readonly region: MemoryRegion;
+  readonly offsetBytes: number;
+}
+
+/** Ring, indirect tables, slots. */
+function partSizes(size: number): number[] {
+  const { descriptors, available, used } = ringBytes(size);
+  const tables = size * ENTRIES_PER_TABLE * DESCRIPTOR_BYTES;
+  return [descriptors, available, used, tables, size * SLOT_BYTES];
+}
+
+function wholePages(bytes: number): number {
+  return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
+}
+
+/** Memory that a queue with so many descriptors takes. */
+export function queueBytes(size: number): number {
+  return partSizes(size).reduce((sum, part) => sum + wholePages(part), 0);
+}
+
 /** See the module's comment. */
 export class QueueMemory implements Disposable {
-  readonly region: MemoryRegion;
   readonly ring: SplitRingMemory;
   readonly tables: DataView;
   readonly tablesAddress: number;
@@ -36,27 +62,20 @@ export class QueueMemory implements Disposable {
   };
   readonly #isPolled: boolean;
 
-  constructor(index: number, size: number, isPolled: boolean) {
+  constructor(options: QueueMemoryOptions) {
+    const { index, size, isPolled, region, offsetBytes } = options;
     this.#index = index;
     this.#isPolled = isPolled;
-    const bytes = ringBytes(size);
-    const sizes = [
-      bytes.descriptors,
-      bytes.available,
-      bytes.used,
-      size * ENTRIES_PER_TABLE * DESCRIPTOR_BYTES,
-      size * SLOT_BYTES,
-    ];
+    const { address } = region;
+    const sizes = partSizes(size);
     const offsets: number[] = [];
-    let end = 0;
+    let end = offsetBytes;
     for (const part of sizes) {
       offsets.push(end);
-      end += Math.ceil(part / PAGE_BYTES) * PAGE_BYTES;
+      end += wholePages(part);
     }
-    this.region = MemoryRegion.allocate(end);
-    const { address } = this.region;
     const [descriptors, available, used, tables, slots] = offsets.map((offset, part) =>
-      this.region.view(offset, sizes[part]),
+      region.view(offset, sizes[part]),
     );
     this.ring = {
       size,
@@ -98,6 +117,5 @@ export class QueueMemory implements Disposable {
     this.kick.close();
     this.call.close();
     this.err.close();
-    this.region[Symbol.dispose]();
   }
 }

@@ -25,16 +25,18 @@ import {
   silentEvents,
 } from '../../driver.ts';
 import { BlkioError } from '../../errors.ts';
-import type { MemoryRegion } from '../../memory-region.ts';
+import { MemoryRegion } from '../../memory-region.ts';
 import type { Property } from '../../property-table.ts';
 import { VhostUserConnection } from './connection.ts';
 import { asBlkioError } from './connection-errors.ts';
-import { QueueMemory } from './queue-memory.ts';
+import { ENTRIES_PER_TABLE, QueueMemory, queueBytes } from './queue-memory.ts';
 import { Reconnection } from './reconnection.ts';
 import { defaultSettings, settingsProperties } from './vhost-user-settings.ts';
 import { VirtioBlkChannel } from './virtio-blk-channel.ts';
 
 const LOST = -Errno.ECONNRESET;
+/** Descriptors of a read or write beside its data: header and status. */
+const AROUND_DATA = 2;
 
 /** See the module's comment. */
 export class VirtioBlkVhostUserDriver implements Driver {
@@ -43,6 +45,8 @@ export class VirtioBlkVhostUserDriver implements Driver {
   events: DriverEvents = silentEvents;
   readonly #settings = defaultSettings();
   readonly #queues: QueueMemory[] = [];
+  /** Where the queues are. */
+  #queueRegion: MemoryRegion | undefined;
   readonly #channels = new Set<VirtioBlkChannel>();
   #options: ConnectOptions | undefined;
   #attached: { readonly reactor: Reactor; readonly home: AttachedHome } | undefined;
@@ -110,14 +114,25 @@ export class VirtioBlkVhostUserDriver implements Driver {
   }
 
   limits(): DeviceLimits {
-    return this.#open.limits;
+    const { limits } = this.#open;
+    const maxSegments = Math.min(limits.maxSegments, this.#longestChain - AROUND_DATA);
+    return { ...limits, maxSegments };
+  }
+
+  /** Descriptors of a request for which there is room on an empty ring. */
+  get #longestChain(): number {
+    const { queueSize } = this.#settings;
+    const hasTables = hasFeature(this.#open.frontend.features, RingFeature.INDIRECT_DESC);
+    return hasTables ? Math.max(queueSize, ENTRIES_PER_TABLE) : queueSize;
   }
 
   async start(counts: { readonly queues: number; readonly pollQueues: number }): Promise<void> {
     const { queueSize, path } = this.#settings;
-    for (let index = 0; index < counts.queues + counts.pollQueues; index++) {
-      this.#queues.push(new QueueMemory(index, queueSize, index >= counts.queues));
+    if (this.#longestChain <= AROUND_DATA) {
+      const text = `queue-size ${queueSize}: no request fits, as this back-end has no tables`;
+      throw new BlkioError('EINVAL', text);
     }
+    this.#makeQueues(counts.queues, counts.pollQueues);
     try {
       await this.#startRings(this.#open);
       // Without acknowledgements nothing else tells.
@@ -130,7 +145,27 @@ export class VirtioBlkVhostUserDriver implements Driver {
   }
 
   get #regions(): MemoryRegion[] {
-    return [...this.#queues.map(({ region }) => region), ...(this.#options?.regions ?? [])];
+    const queues = this.#queueRegion === undefined ? [] : [this.#queueRegion];
+    return [...queues, ...(this.#options?.regions ?? [])];
+  }
+
+  #makeQueues(queues: number, pollQueues: number): void {
+    const size = this.#settings.queueSize;
+    const bytes = queueBytes(size);
+    const count = queues + pollQueues;
+    const region = MemoryRegion.allocate(count * bytes);
+    this.#queueRegion = region;
+    for (let index = 0; index < count; index++) {
+      const isPolled = index >= queues;
+      const offsetBytes = index * bytes;
+      this.#queues.push(new QueueMemory({ index, size, isPolled, region, offsetBytes }));
+    }
+  }
+
+  #dropQueues(): void {
+    for (const queue of this.#queues.splice(0)) queue[Symbol.dispose]();
+    this.#queueRegion?.[Symbol.dispose]();
+    this.#queueRegion = undefined;
   }
 
   async #startRings(connection: VhostUserConnection): Promise<void> {
@@ -277,7 +312,7 @@ export class VirtioBlkVhostUserDriver implements Driver {
     this.#attached?.home.close();
     this.#attached?.reactor[Symbol.dispose]();
     this.#attached = undefined;
-    for (const queue of this.#queues.splice(0)) queue[Symbol.dispose]();
+    this.#dropQueues();
   }
 
   close(): void {
