@@ -72,10 +72,7 @@ export class FrontendSession {
     this.#logger = options.logger ?? silentLogger;
     this.#channel = new Channel(options.reactor, options.socket, {
       onFrame: async (frame) => this.#onReply(frame),
-      onClosed: (reason) => {
-        const text = `the back-end hung up${reason === undefined ? '' : `: ${reason.message}`}`;
-        this.#endWith(new ProtocolError('DISCONNECTED', text));
-      },
+      onClosed: (reason) => this.#endWith(whyClosed(reason)),
     });
   }
 
@@ -146,7 +143,7 @@ export class FrontendSession {
   #checkOpen(name: FrontendMessageName): void {
     const reason = this.#end;
     if (reason === undefined) return;
-    throw new ProtocolError(reason.code, `${name}: ${reason.message}`, { cause: reason });
+    throw new ProtocolError('DISCONNECTED', `${name}: ${reason.message}`, { cause: reason });
   }
 
   #waitFor(name: FrontendMessageName): Promise<Uint8Array> {
@@ -206,6 +203,12 @@ export class FrontendSession {
       reject(new ProtocolError(reason.code, `${name}: ${reason.message}`, { cause: reason }));
     }
   }
+}
+
+function whyClosed(reason: ProtocolError | undefined): ProtocolError {
+  if (reason !== undefined && reason.code !== 'DISCONNECTED') return reason;
+  const why = reason === undefined ? '' : `: ${reason.message}`;
+  return new ProtocolError('DISCONNECTED', `the back-end hung up${why}`);
 }
 
 /** Throws a `ProtocolError` if the back-end has answered with something else. */
