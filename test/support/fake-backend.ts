@@ -2,9 +2,9 @@
  * A vhost-user back-end written by hand, which is as bad as a test wants it: it answers each
  * message as it should, or as the test's script says. It does no requests by itself.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import {
   AttachedHome,
   acceptUnix,
@@ -55,6 +55,8 @@ export interface FakeBackendOptions {
   readonly features?: bigint;
   readonly protocolFeatures?: bigint;
   readonly queues?: bigint;
+  /** Default: in a folder of its own. */
+  readonly socketPath?: string;
   readonly script?: (message: FakeMessage) => Reaction;
 }
 
@@ -75,8 +77,7 @@ export function fakeConfig(sectors: bigint, queues = 1, blockBytes = 512): Buffe
 
 /** See the module's comment. */
 export class FakeBackend implements Disposable {
-  readonly folder: string = mkdtempSync(join(tmpdir(), 'fake-backend-'));
-  readonly socketPath: string = join(this.folder, 'socket');
+  readonly socketPath: string;
   /** Names of the messages of the last connection. */
   messages: string[] = [];
   /** Connections so far. */
@@ -85,6 +86,7 @@ export class FakeBackend implements Disposable {
   device = new FakeDevice();
   config = fakeConfig(2048n);
   script: (message: FakeMessage) => Reaction;
+  readonly #folder: string;
   readonly #options: FakeBackendOptions;
   readonly #reactor: Reactor = createReactor('attached').reactor;
   readonly #home = new AttachedHome(this.#reactor);
@@ -94,6 +96,9 @@ export class FakeBackend implements Disposable {
 
   constructor(options: FakeBackendOptions = {}) {
     this.#options = options;
+    this.#folder = mkdtempSync(join(tmpdir(), 'fake-backend-'));
+    this.socketPath = options.socketPath ?? join(this.#folder, 'socket');
+    mkdirSync(dirname(this.socketPath), { recursive: true });
     this.script = options.script ?? (() => 'usual');
     this.#listener = listenUnix(this.socketPath, 8);
     this.#watch = this.#reactor.watch(this.#listener.number, { onReadable: () => this.#accept() });
@@ -159,7 +164,8 @@ export class FakeBackend implements Disposable {
     this.#listener.close();
     this.#home.close();
     this.#reactor[Symbol.dispose]();
-    rmSync(this.folder, { recursive: true, force: true });
+    rmSync(this.socketPath, { force: true });
+    rmSync(this.#folder, { recursive: true, force: true });
   }
 }
 

@@ -23,6 +23,7 @@ export class FakeDevice implements Disposable {
   readonly #fds: Fd[] = [];
   readonly #byName = new Map<string, Fd>();
   #size = 0;
+  #descriptors = 0;
   #used = 0;
   #available = 0;
   #usedIdx = 0;
@@ -33,6 +34,7 @@ export class FakeDevice implements Disposable {
     if (fds.length > 0) this.#byName.set(name, fds[0]);
     if (name === 'SET_VRING_NUM') this.#size = payload.readUInt32LE(4);
     if (name === 'SET_VRING_ADDR') {
+      this.#descriptors = Number(payload.readBigUInt64LE(8));
       this.#used = Number(payload.readBigUInt64LE(16));
       this.#available = Number(payload.readBigUInt64LE(24));
     }
@@ -68,9 +70,9 @@ export class FakeDevice implements Disposable {
     return this.#view(this.#available, 4 + 2 * this.#size).getUint16(4 + 2 * number, true);
   }
 
-  /** Where a chain's status byte is: the last descriptor of its table. */
-  setStatus(head: number, status: number, descriptors: number): void {
-    const table = this.#view(descriptors + 16 * head, 16);
+  /** Write a chain's status byte: the last descriptor of its indirect table. */
+  setStatus(head: number, status: number): void {
+    const table = this.#view(this.#descriptors + 16 * head, 16);
     const length = table.getUint32(8, true);
     const entries = this.#view(Number(table.getBigUint64(0, true)), length);
     const at = Number(entries.getBigUint64(length - 16, true));
