@@ -4,9 +4,17 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { DeviceLimits } from '../../../src/blkio/driver.ts';
 import { Blkio, CompletionList } from '../../../src/blkio/index.ts';
+import { MappedRegions } from '../../../src/blkio/memory-region.ts';
+import { QueueCore } from '../../../src/blkio/queue-core.ts';
+import { RequestRules } from '../../../src/blkio/request-rules.ts';
+import { DiskOperation } from '../../../src/storage/index.ts';
+import { PENDING } from '../../../src/sys/index.ts';
+import { ScriptedChannel } from '../../support/scripted-channel.ts';
 
 const SIZE_BYTES = 65536;
+const LINE = 50_000;
 const EINVAL = -22;
 
 /** Run `use` with a started device of a file. */
@@ -42,13 +50,30 @@ test('doIo waits for more requests than there are slots, all of which are refuse
     assert.equal(queue.outstanding, 0);
   }));
 
-test('a line of any length that is refused ends without recursion', () =>
-  withDevice(async (device) => {
-    const queue = device.asyncQueue(0);
-    const first = queue.read(0, new Uint8Array(512));
-    const rest = Array.from({ length: 50_000 }, () => queue.read(-512, new Uint8Array(1)));
-    const results = await Promise.allSettled([first, ...rest]);
-    assert.equal(results.filter(({ status }) => status === 'rejected').length, 50_000);
-    assert.equal(results[0].status, 'fulfilled');
-    assert.equal(queue.outstanding, 0);
-  }));
+test('a line of any length that is refused ends without recursion', () => {
+  const channel = new ScriptedChannel();
+  channel.results = [PENDING];
+  const limits = { requestAlignment: 512, maxTransfer: 0, maxSegments: 1 } as DeviceLimits;
+  const results: number[] = [];
+  const core: QueueCore = new QueueCore({
+    slots: 1,
+    rules: new RequestRules(limits, () => SIZE_BYTES),
+    regions: new MappedRegions(),
+    onComplete: (slot) => {
+      results.push(core.results[slot]);
+      core.release(slot);
+    },
+    openChannel: (requests, handler) =>
+      Object.assign(channel.open(requests, handler), { needsEventLoop: false, flush: () => {} }),
+  });
+  const buffer = new Uint8Array(512);
+  core.transfer(DiskOperation.READ, 0, buffer, undefined, 0);
+  for (let request = 0; request < LINE; request++) {
+    core.transfer(DiskOperation.READ, -512, buffer, undefined, 0);
+  }
+  assert.deepEqual([core.outstanding, results], [LINE + 1, []]);
+  channel.finish(0);
+  assert.deepEqual([core.outstanding, results.length], [0, LINE + 1]);
+  assert.deepEqual([results[0], new Set(results.slice(1))], [0, new Set([EINVAL])]);
+  core.close();
+});
