@@ -60,6 +60,9 @@ export const Epoll = {
   ET: 0x80000000,
 } as const;
 
+/** lseek(2): holes. */
+export const Seek = { DATA: 3, HOLE: 4 } as const;
+
 /** fallocate(2). */
 export const Fallocate = { KEEP_SIZE: 1, PUNCH_HOLE: 2, ZERO_RANGE: 16 } as const;
 

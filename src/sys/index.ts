@@ -49,6 +49,7 @@ export type { EngineName, ReadinessHandler, Watch } from './reactor/engine.ts';
 export { type PollSource, Reactor } from './reactor/reactor.ts';
 export type { Timer } from './reactor/timers.ts';
 export { SharedMutex } from './shared-mutex.ts';
+export { nextData, nextHole } from './sparse-file.ts';
 export {
   acceptUnix,
   connectUnix,

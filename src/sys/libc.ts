@@ -52,6 +52,7 @@ const FUNCTIONS = {
   getsockopt: ['int', ['int', 'int', 'int', 'bytes', 'bytes']],
   ioctl: ['int', ['int', 'size', 'bytes']],
   listen: ['int', ['int', 'int']],
+  lseek: ['offset', ['int', 'offset', 'int']],
   memcpy: ['address', ['address', 'address', 'size']],
   memfd_create: ['int', ['string', 'uint']],
   memmove: ['address', ['bytes', 'bytes', 'size']],
