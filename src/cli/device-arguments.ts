@@ -66,6 +66,11 @@ export async function connectDevice(device: Blkio, given: DeviceArguments): Prom
 }
 
 function laterProperties(device: Blkio): ReadonlySet<string> {
-  const later = device.listProperties().filter(({ readableFrom }) => readableFrom === 'connected');
+  const later = device
+    .listProperties()
+    .filter(
+      ({ readableFrom, writableUntil }) =>
+        readableFrom === 'connected' && writableUntil === 'connected',
+    );
   return new Set(later.map(({ name }) => name));
 }

@@ -4,7 +4,7 @@
  */
 import { closeSync, openSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { type AsyncQueue, type Blkio, BlkioError } from '../../blkio/index.ts';
-import { Open, openFile } from '../../sys/index.ts';
+import { Errno, errnoMessage, Open, openFile } from '../../sys/index.ts';
 import {
   connectDevice,
   createDevice,
@@ -90,8 +90,8 @@ function makeFile(path: string, sizeBytes: number): boolean {
     truncateSync(path, sizeBytes);
     return true;
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new BlkioError('EACCES', `cannot make ${path}: ${code ?? String(error)}`);
+    const { errno = -Errno.EIO } = error as NodeJS.ErrnoException;
+    throw new BlkioError('EACCES', `cannot make ${path}: ${errnoMessage(-errno)}`);
   }
 }
 

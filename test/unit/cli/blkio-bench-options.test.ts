@@ -1,0 +1,130 @@
+/** What a command line of blkio-bench asks for, and what is wrong with it. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { CommanderError } from 'commander';
+import {
+  type BlkioBenchConfig,
+  configOf,
+  createCommand,
+} from '../../../src/cli/blkio-bench-options.ts';
+import { UsageError } from '../../../src/cli/program.ts';
+
+const FILE = ['io_uring', 'path=image'];
+const SOCKET = ['virtio-blk-vhost-user', 'path=socket'];
+
+function parse(...argv: readonly string[]): BlkioBenchConfig {
+  const command = createCommand('1').exitOverride();
+  command.configureOutput({ writeErr: () => {} }).parse(argv, { from: 'user' });
+  return configOf(command);
+}
+
+function complaint(...argv: readonly string[]): string {
+  try {
+    parse(...argv);
+  } catch (error) {
+    assert(error instanceof CommanderError || error instanceof UsageError, String(error));
+    return error.message;
+  }
+  throw new Error(`${argv.join(' ')}: no complaint`);
+}
+
+test('the defaults are those of libblkio', () => {
+  const { output, blockBytes, threads } = parse(...FILE);
+  assert.deepEqual([output, blockBytes, threads.length], ['text', 4096, 1]);
+  const [{ load, poll, queues }] = threads;
+  assert.deepEqual([poll, queues], [false, 1]);
+  const expected = { random: false, readPercent: 100, blockBytes: 4096, depth: 1 };
+  assert.deepEqual(load, { ...expected, runtimeMs: 30_000, rate: 0 });
+});
+
+test('modes say how requests follow each other and how many are reads', () => {
+  const cases: readonly (readonly [string, boolean, number])[] = [
+    ['read', false, 100],
+    ['write', false, 0],
+    ['rw', false, 70],
+    ['readwrite', false, 70],
+    ['randread', true, 100],
+    ['randwrite', true, 0],
+    ['randrw', true, 70],
+  ];
+  for (const [mode, random, readPercent] of cases) {
+    const { load } = parse('--rwmixread=70', '--readwrite', mode, ...FILE).threads[0];
+    assert.deepEqual([load.random, load.readPercent], [random, readPercent], mode);
+  }
+});
+
+test('a load that only reads opens the device for reading, unless told otherwise', () => {
+  const readOnly = (...argv: readonly string[]): (string | undefined)[] =>
+    parse(...argv)
+      .threads[0].device.assignments.filter(({ name }) => name === 'read-only')
+      .map(({ text }) => text);
+  assert.deepEqual(readOnly(...FILE), ['true']);
+  assert.deepEqual(readOnly(...FILE, 'read-only=false'), ['false']);
+  assert.deepEqual(readOnly('--readwrite=randrw', ...FILE), []);
+});
+
+test('queues are shared out to threads, and the rate to queues', () => {
+  const { threads } = parse('--num-threads=3', '--num-queues=8', '--rate-iops=80', ...FILE);
+  assert.deepEqual(
+    threads.map(({ firstQueue, queues }) => [firstQueue, queues]),
+    [
+      [0, 2],
+      [2, 3],
+      [5, 3],
+    ],
+  );
+  assert(threads.every(({ load, allQueues }) => load.rate === 10 && allQueues === 8));
+});
+
+test('the first thread locks the file for all', () => {
+  const { threads } = parse('--num-threads=3', '--readwrite=write', ...FILE);
+  const locking = threads.map(({ device }) =>
+    device.assignments.find(({ name }) => name === 'locking'),
+  );
+  const off = { name: 'locking', text: 'false' };
+  assert.deepEqual(locking, [undefined, off, off]);
+});
+
+test('one thread has all queues of a vhost-user device', () => {
+  const { threads } = parse('--num-threads=4', ...SOCKET);
+  assert.deepEqual(
+    threads.map(({ queues }) => queues),
+    [4],
+  );
+});
+
+test('deep queues get the room they need', () => {
+  const assigned = (...argv: readonly string[]): string[] =>
+    parse('--readwrite=write', ...argv).threads[0].device.assignments.map(
+      ({ name, text }) => `${name}=${text}`,
+    );
+  assert.deepEqual(assigned('--iodepth=128', ...FILE), ['path=image']);
+  assert.deepEqual(assigned('--iodepth=129', ...FILE), ['path=image', 'num-entries=256']);
+  assert.deepEqual(assigned('--iodepth=65', ...SOCKET), ['path=socket', 'queue-size=512']);
+});
+
+test('what makes no sense is refused', () => {
+  const cases: readonly (readonly [argv: readonly string[], reason: RegExp])[] = [
+    [[], /missing required argument 'driver'/],
+    [['io_uring', 'path'], /"path" is not of the form property=value/],
+    [['--num-threads=0', ...FILE], /from 1 to 256/],
+    [['--iodepth=4097', ...FILE], /from 1 to 4096/],
+    [['--readwrite=trim', ...FILE], /one of read, write, rw/],
+    [['--rwmixread=101', ...FILE], /from 0 to 100/],
+    [['--blocksize=4x', ...FILE], /a number of bytes from 1 to 67108864/],
+    [['--blocksize=65M', ...FILE], /a number of bytes from 1 to 67108864/],
+    [['--runtime=-1', ...FILE], /from 0 to 1000000/],
+    [['--rate-iops=0', ...FILE], /from 1 to/],
+    [['--output=xml', ...FILE], /one of text, json/],
+    [['--runtime=1', '--runtime=2', ...FILE], /given twice/],
+    [['--num-threads=3', '--num-queues=2', ...FILE], /each of 3 threads needs one/],
+    [[...FILE, 'num-queues=2'], /give --num-queues instead of num-queues/],
+    [['--iodepth=4096', '--blocksize=1M', ...FILE], /less --iodepth/],
+  ];
+  for (const [argv, reason] of cases) assert.match(complaint(...argv), reason, argv.join(' '));
+});
+
+test('sizes may have a unit, times a fraction', () => {
+  const { load } = parse('--blocksize=64k', '--runtime=0.5', ...FILE).threads[0];
+  assert.deepEqual([load.blockBytes, load.runtimeMs], [65536, 500]);
+});
