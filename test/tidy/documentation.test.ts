@@ -3,6 +3,9 @@ import { strict as assert } from 'node:assert';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { createCommand as createBench } from '../../src/cli/blkio-bench-options.ts';
+import { createCommand as createCopy } from '../../src/cli/blkio-copy-options.ts';
+import { createCommand as createInfo } from '../../src/cli/blkio-info-options.ts';
 import { createCommand } from '../../src/cli/vhost-user-blk-options.ts';
 import { filesUnder, linksOf, ROOT, readSource } from '../support/source-tree.ts';
 
@@ -33,6 +36,16 @@ test('every option of vhost-user-blk is in the README, and no other', () => {
   const documented = [...section.matchAll(/^\| .*?`(--[a-z-]+)/gm)].map(([, name]) => name);
   assert.deepEqual(documented.sort(), [...options, '--help'].sort());
 });
+
+for (const create of [createInfo, createBench, createCopy]) {
+  const command = create('0');
+  test(`every option of ${command.name()} is in its reference, and no other`, () => {
+    const options = command.options.map(({ long }) => long ?? '');
+    const { text } = readSource(`docs/reference/${command.name()}.md`);
+    const documented = [...text.matchAll(/^\| .*?`(--[a-z-]+)/gm)].map(([, name]) => name);
+    assert.deepEqual(documented.sort(), [...options, '--help'].sort());
+  });
+}
 
 test('every link of a document leads somewhere', () => {
   const broken: string[] = [];
