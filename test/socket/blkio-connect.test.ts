@@ -60,7 +60,7 @@ suite('a socket that is none', () => {
 
   test('a path that is too long', async () => {
     using device = vhostUserDevice(`/tmp/${'x'.repeat(120)}`);
-    await assertFails(device.connect(), 'ENAMETOOLONG');
+    await assertFails(device.connect(), 'EINVAL');
   });
 
   test('no path', async () => {

@@ -58,7 +58,7 @@ const PROGRAMS: readonly (readonly [string, (message: FakeMessage) => Reaction, 
     [
       'was closed while it connected',
       () => 'silence',
-      'const wait = device.connect().catch(say); device.close(); await wait;',
+      'const wait = device.connect().catch(say); await new Promise(setImmediate); device.close(); await wait;',
       'ECONNRESET end',
     ],
     [

@@ -19,7 +19,8 @@ function longFunctions({ path, text }: SourceFile): string[] {
     const isStatement = /^\s*(\} )?(if|for|while|switch|catch|else|describe|suite|\w+Suite)\b/.test(
       line,
     );
-    if (!isBlock || isStatement) return;
+    const isSuite = /^export function \w*[sS]uite\(/.test(line);
+    if (!isBlock || isStatement || isSuite) return;
     const indentation = /^\s*/.exec(line)?.[0] ?? '';
     const end = lines.findIndex((other, at) => at > start && other.startsWith(`${indentation}}`));
     const length = end - start + 1;

@@ -25,5 +25,5 @@ export function asBlkioError(error: unknown, path: string): BlkioError {
 function systemCode({ code }: SystemError): BlkioErrorCode {
   // A full queue of connections: somebody is there, but busy.
   if (code === 'EAGAIN') return 'EBUSY';
-  return blkioCode(code);
+  return code === 'ENAMETOOLONG' ? 'EINVAL' : blkioCode(code);
 }

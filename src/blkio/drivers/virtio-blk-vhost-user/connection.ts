@@ -99,17 +99,16 @@ export class VhostUserConnection {
     this.#isOutdated = true;
     if (this.#isRereading) return;
     this.#isRereading = true;
-    try {
-      while (this.#isOutdated) {
-        this.#isOutdated = false;
+    while (this.#isOutdated) {
+      this.#isOutdated = false;
+      try {
         this.#config = await readConfig(this.frontend);
         this.#user?.onConfigChange();
+      } catch {
+        // What was known stays in force. If the connection has ended, its user has been told.
       }
-    } catch {
-      // What was known stays in force. If the connection has ended, its user has been told.
-    } finally {
-      this.#isRereading = false;
     }
+    this.#isRereading = false;
   }
 
   /** Whether the back-end has these regions, and no others. */
