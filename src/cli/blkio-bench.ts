@@ -5,20 +5,12 @@
  * Exit codes: 0 (also when SIGINT or SIGTERM ended it early), 1 if the device cannot be reached or
  * a request fails, 2 for a wrong command line.
  */
-import { BlkioError } from '../blkio/index.ts';
 import { exitNow } from '../sys/index.ts';
 import { combine, jsonReport, textReport } from './bench/bench-report.ts';
 import { BenchThreads } from './bench/bench-threads.ts';
 import { type BlkioBenchConfig, configOf, createCommand } from './blkio-bench-options.ts';
 import { createDevice } from './device-arguments.ts';
-import {
-  EXIT_FAILURE,
-  EXIT_USAGE,
-  fail,
-  failInternally,
-  parseOrExit,
-  UsageError,
-} from './program.ts';
+import { EXIT_FAILURE, fail, failFor, parseOrExit } from './program.ts';
 
 const PROGRAM = 'blkio-bench';
 
@@ -51,7 +43,5 @@ try {
   // Not `process.exit`: the threads still have their devices.
   exitNow(0);
 } catch (error) {
-  if (error instanceof UsageError) fail(PROGRAM, `${error.message} (see --help)`, EXIT_USAGE);
-  if (error instanceof BlkioError) fail(PROGRAM, error.message, EXIT_FAILURE);
-  failInternally(PROGRAM, error);
+  failFor(PROGRAM, error);
 }

@@ -6,7 +6,6 @@
  * Exit codes: 0, 1 if something cannot be read or written or `--verify` finds a difference, 2 for a
  * wrong command line.
  */
-import { BlkioError } from '../blkio/index.ts';
 import {
   type BlkioCopyConfig,
   configOf,
@@ -16,14 +15,7 @@ import {
 import { openInput, openOutput } from './copy/copy-endpoint.ts';
 import { CopyJob } from './copy/copy-job.ts';
 import { CopyProgress } from './copy/copy-progress.ts';
-import {
-  EXIT_FAILURE,
-  EXIT_USAGE,
-  fail,
-  failInternally,
-  parseOrExit,
-  UsageError,
-} from './program.ts';
+import { failFor, parseOrExit } from './program.ts';
 
 const PROGRAM = 'blkio-copy';
 
@@ -66,7 +58,5 @@ try {
   process.exit(0);
 } catch (error) {
   // What is under way ends with the program.
-  if (error instanceof UsageError) fail(PROGRAM, `${error.message} (see --help)`, EXIT_USAGE);
-  if (error instanceof BlkioError) fail(PROGRAM, error.message, EXIT_FAILURE);
-  failInternally(PROGRAM, error);
+  failFor(PROGRAM, error);
 }

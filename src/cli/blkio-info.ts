@@ -4,10 +4,10 @@
  *
  * Exit codes: 0, 1 if the device cannot be reached, 2 for a wrong command line.
  */
-import { type Blkio, BlkioError, type PropertyInfo } from '../blkio/index.ts';
+import type { Blkio, PropertyInfo } from '../blkio/index.ts';
 import { type BlkioInfoConfig, configOf, createCommand } from './blkio-info-options.ts';
 import { connectDevice, createDevice } from './device-arguments.ts';
-import { EXIT_FAILURE, EXIT_USAGE, fail, parseOrExit, UsageError } from './program.ts';
+import { failFor, parseOrExit, UsageError } from './program.ts';
 
 const PROGRAM = 'blkio-info';
 
@@ -74,7 +74,5 @@ const config = parseOrExit(createCommand, configOf, process.argv.slice(2));
 try {
   await run(config);
 } catch (error) {
-  if (error instanceof UsageError) fail(PROGRAM, `${error.message} (see --help)`, EXIT_USAGE);
-  if (error instanceof BlkioError) fail(PROGRAM, error.message, EXIT_FAILURE);
-  throw error;
+  failFor(PROGRAM, error);
 }

@@ -4,6 +4,7 @@
  * once the device is connected wait until then.
  */
 import { Blkio, BlkioError } from '../blkio/index.ts';
+import { engineFromEnvironment } from '../sys/index.ts';
 import { UsageError } from './program.ts';
 
 /** `name=text`. */
@@ -46,8 +47,18 @@ function asUsage<Result>(body: () => Result): Result {
   }
 }
 
+/** Reactors are made with it later on, where it is nobody's command line any more. */
+function checkEngine(): void {
+  try {
+    engineFromEnvironment();
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
 /** Make the device, and set what can be set before it is connected. @throws UsageError. */
 export function createDevice(given: DeviceArguments): Blkio {
+  checkEngine();
   const device = asUsage(() => new Blkio(given.driver));
   const later = laterProperties(device);
   for (const { name, text } of given.assignments) {

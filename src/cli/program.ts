@@ -4,7 +4,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { exitNow } from '../sys/index.ts';
+import { BlkioError } from '../blkio/index.ts';
+import { exitNow, SystemError } from '../sys/index.ts';
 
 export const EXIT_FAILURE = 1;
 export const EXIT_USAGE = 2;
@@ -36,8 +37,12 @@ export function fail(program: string, message: string, code: number): never {
   exitNow(code);
 }
 
-/** End because of an error that is not a user's: a bug of ours. */
-export function failInternally(program: string, error: unknown): never {
+/** End because of an error: with its line if it is a user's, else with where it comes from. */
+export function failFor(program: string, error: unknown): never {
+  if (error instanceof UsageError) fail(program, `${error.message} (see --help)`, EXIT_USAGE);
+  if (error instanceof BlkioError || error instanceof SystemError) {
+    fail(program, error.message, EXIT_FAILURE);
+  }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   process.stderr.write(`${program}: internal error: ${text}\n`);
   exitNow(EXIT_FAILURE);

@@ -5,6 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { type Blkio, BlkioError, MemoryRegion } from '../../blkio/index.ts';
+import { SystemError } from '../../sys/index.ts';
 import { connectDevice, createDevice } from '../device-arguments.ts';
 import { UsageError } from '../program.ts';
 import { BenchLane } from './bench-lane.ts';
@@ -117,6 +118,7 @@ try {
   await work(workerData as ThreadPlan, say);
 } catch (error) {
   const isUsage = error instanceof UsageError;
-  if (!isUsage && !(error instanceof BlkioError)) throw error;
+  const isKnown = isUsage || error instanceof BlkioError || error instanceof SystemError;
+  if (!isKnown) throw error;
   say({ kind: 'failed', message: error.message, isUsage });
 }
