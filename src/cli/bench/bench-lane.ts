@@ -97,7 +97,7 @@ export class BenchLane {
   #start(place: number, nowMs: number): void {
     const { queue, load, buffers } = this.#parts;
     const offset = this.#pickBlock() * load.blockBytes;
-    const isRead = load.readPercent === 100 || this.#draw() * 100 < load.readPercent;
+    const isRead = load.readPercent === 100 || this.#draw(100) < load.readPercent;
     this.#startedMs[place] = nowMs;
     this.#offsets[place] = offset;
     this.#isRead[place] = isRead ? 1 : 0;
@@ -106,20 +106,20 @@ export class BenchLane {
   }
 
   #pickBlock(): number {
-    if (this.#parts.load.random) return Math.floor(this.#draw() * this.#blocks);
+    if (this.#parts.load.random) return this.#draw(this.#blocks);
     const block = this.#nextBlock;
     this.#nextBlock = block + 1 < this.#blocks ? block + 1 : 0;
     return block;
   }
 
-  /** From 0 to below 1; xorshift32. */
-  #draw(): number {
+  /** A whole number below `limit`, which costs no memory as a fraction would; xorshift32. */
+  #draw(limit: number): number {
     let state = this.#random;
     state ^= state << 13;
     state ^= state >>> 17;
     state ^= state << 5;
     this.#random = state;
-    return (state >>> 0) / 2 ** 32;
+    return Math.floor(((state >>> 0) / 2 ** 32) * limit);
   }
 
   #collect(min: number, timeoutMs: number): void {
