@@ -6,7 +6,7 @@ import { connectUnix, type Fd, type Logger, type Reactor, silentLogger } from '.
 import { BACKEND_PROTOCOL_FEATURES } from './backend-handlers.ts';
 import { ProtocolError } from './errors.ts';
 import { FrontendSession } from './frontend-session.ts';
-import { MAX_CONFIG_BYTES, MAX_TABLE_REGIONS, VRING_NO_FD_BIT } from './messages.ts';
+import { MAX_CONFIG_BYTES, MAX_TABLE_REGIONS } from './messages.ts';
 import { F_PROTOCOL_FEATURES, hasProtocolFeature } from './protocol-features.ts';
 
 const PROTOCOL_BIT = 1n << BigInt(F_PROTOCOL_FEATURES);
@@ -49,8 +49,6 @@ export interface RingPlan {
   readonly err: Fd;
   /** First available entry the back-end takes. */
   readonly base: number;
-  /** Without kicks and calls: both sides look for themselves. */
-  readonly isPolled: boolean;
 }
 
 /** See the module's comment. */
@@ -149,16 +147,15 @@ export class Frontend {
   /** Send everything that makes the back-end run a ring. */
   async startRing(ring: RingPlan): Promise<void> {
     const { session } = this;
-    const { index, size, base, isPolled, descriptor, used, available } = ring;
+    const { index, size, base, descriptor, used, available } = ring;
     await session.request('SET_VRING_NUM', { index, num: size });
     await session.request('SET_VRING_BASE', { index, num: base });
     const addresses = { descriptor, used, available, log: 0n };
     await session.request('SET_VRING_ADDR', { index, flags: 0, ...addresses });
-    const value = BigInt(index) | (isPolled ? VRING_NO_FD_BIT : 0n);
-    const fds = (fd: Fd): Fd[] => (isPolled ? [] : [fd]);
-    await session.request('SET_VRING_CALL', { value }, fds(ring.call));
-    await session.request('SET_VRING_ERR', { value: BigInt(index) }, [ring.err]);
-    await session.request('SET_VRING_KICK', { value }, fds(ring.kick));
+    const value = BigInt(index);
+    await session.request('SET_VRING_CALL', { value }, [ring.call]);
+    await session.request('SET_VRING_ERR', { value }, [ring.err]);
+    await session.request('SET_VRING_KICK', { value }, [ring.kick]);
     // Without the protocol's features, a ring is enabled from the start.
     if (session.hasProtocolFeatures) await session.request('SET_VRING_ENABLE', { index, num: 1 });
   }

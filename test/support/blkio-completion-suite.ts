@@ -217,11 +217,11 @@ export function waitSuite(place: BlkioPlace): void {
     const device = await disk.started();
     const queue = device.queue(0);
     doAll(queue, () => queue.flush());
-    disk.signalBackend('SIGSTOP');
+    await disk.pauseBackend();
     try {
       body(device, queue);
     } finally {
-      disk.signalBackend('SIGCONT');
+      disk.resumeBackend();
     }
     // What was not waited for long enough is not lost.
     assert.deepEqual(

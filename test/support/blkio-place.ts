@@ -6,6 +6,8 @@ import {
   closeSync,
   mkdtempSync,
   openSync,
+  readdirSync,
+  readFileSync,
   rmSync,
   statSync,
   truncateSync,
@@ -14,6 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Blkio, type PropertyValue } from '../../src/blkio/index.ts';
+import { eventually } from './eventually.ts';
 import { missingDirectIo } from './page-cache.ts';
 import { readFileAt } from './served-disk.ts';
 import { ServerProgram } from './server-program.ts';
@@ -104,10 +107,30 @@ export class PlacedDisk implements AsyncDisposable {
     return device;
   }
 
-  /** End the back-end the hard way, or have it answer nothing for a while. */
-  signalBackend(signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void {
+  /** End the back-end the hard way. */
+  killBackend(): void {
+    process.kill(this.#backendPid, 'SIGKILL');
+  }
+
+  /** Have the back-end answer nothing, until `resumeBackend`. */
+  async pauseBackend(): Promise<void> {
+    const pid = this.#backendPid;
+    process.kill(pid, 'SIGSTOP');
+    const folder = `/proc/${pid}/task`;
+    await eventually('all threads of the back-end stand still', () =>
+      readdirSync(folder).every((thread) =>
+        /^State:\s+T/m.test(readFileSync(join(folder, thread, 'status'), 'utf8')),
+      ),
+    );
+  }
+
+  resumeBackend(): void {
+    process.kill(this.#backendPid, 'SIGCONT');
+  }
+
+  get #backendPid(): number {
     if (this.#backend === undefined) throw new Error('there is no back-end');
-    process.kill(this.#backend.pid, signal);
+    return this.#backend.pid;
   }
 
   /** What the host has in the file. */

@@ -21,7 +21,6 @@ export interface QueueMemoryOptions {
   readonly index: number;
   /** Descriptors of the ring. */
   readonly size: number;
-  readonly isPolled: boolean;
   /** Where the memory is: `queueBytes(size)` from `offsetBytes` on. */
   readonly region: MemoryRegion;
   readonly offsetBytes: number;
@@ -60,12 +59,10 @@ export class QueueMemory implements Disposable {
     readonly available: number;
     readonly used: number;
   };
-  readonly #isPolled: boolean;
 
   constructor(options: QueueMemoryOptions) {
-    const { index, size, isPolled, region, offsetBytes } = options;
+    const { index, size, region, offsetBytes } = options;
     this.#index = index;
-    this.#isPolled = isPolled;
     const { address } = region;
     const sizes = partSizes(size);
     const offsets: number[] = [];
@@ -102,8 +99,7 @@ export class QueueMemory implements Disposable {
   get plan(): RingPlan {
     const { kick, call, err } = this;
     const index = this.#index;
-    const isPolled = this.#isPolled;
-    return { index, size: this.ring.size, ...this.#addresses, kick, call, err, base: 0, isPolled };
+    return { index, size: this.ring.size, ...this.#addresses, kick, call, err, base: 0 };
   }
 
   /** An empty ring again, for a back-end that starts anew. */

@@ -132,7 +132,7 @@ export class VirtioBlkVhostUserDriver implements Driver {
       const text = `queue-size ${queueSize}: no request fits, as this back-end has no tables`;
       throw new BlkioError('EINVAL', text);
     }
-    this.#makeQueues(counts.queues, counts.pollQueues);
+    this.#makeQueues(counts.queues + counts.pollQueues);
     try {
       await this.#startRings(this.#open);
       // Without acknowledgements nothing else tells.
@@ -149,16 +149,14 @@ export class VirtioBlkVhostUserDriver implements Driver {
     return [...queues, ...(this.#options?.regions ?? [])];
   }
 
-  #makeQueues(queues: number, pollQueues: number): void {
+  #makeQueues(count: number): void {
     const size = this.#settings.queueSize;
     const bytes = queueBytes(size);
-    const count = queues + pollQueues;
     const region = MemoryRegion.allocate(count * bytes);
     this.#queueRegion = region;
     for (let index = 0; index < count; index++) {
-      const isPolled = index >= queues;
       const offsetBytes = index * bytes;
-      this.#queues.push(new QueueMemory({ index, size, isPolled, region, offsetBytes }));
+      this.#queues.push(new QueueMemory({ index, size, region, offsetBytes }));
     }
   }
 

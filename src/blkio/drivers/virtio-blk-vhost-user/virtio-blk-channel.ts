@@ -136,6 +136,7 @@ export class VirtioBlkChannel implements QueueChannel, PollSource {
       eventIdx,
       ...(indirect ? { indirect: tables } : {}),
     });
+    // Not all back-ends can do without a descriptor to call by: it is there, and hardly used.
     if (isPolled) ring.suppressCalls();
     return ring;
   }
@@ -250,7 +251,7 @@ export class VirtioBlkChannel implements QueueChannel, PollSource {
     this.#putWaiting();
     if (!this.#needsPublishing) return;
     this.#needsPublishing = false;
-    if (this.#ring.publish() && !this.#options.isPolled) signalEvent(this.memory.kick.number);
+    if (this.#ring.publish()) signalEvent(this.memory.kick.number);
   }
 
   #putWaiting(): void {
