@@ -4,6 +4,7 @@ import {
   drainEvent,
   type Fd,
   Mapping,
+  receiveMessage,
   sendMessage,
   signalEvent,
 } from '../../src/sys/index.ts';
@@ -107,6 +108,12 @@ export class FakeDevice implements Disposable {
   /** Bytes on the channel on which the back-end speaks first. */
   sayOnBackendChannel(bytes: Uint8Array): void {
     sendMessage(this.#fd('SET_BACKEND_REQ_FD').number, bytes);
+  }
+
+  /** Whether the front-end has said something there. */
+  hasBackendChannelReply(): boolean {
+    const { number } = this.#fd('SET_BACKEND_REQ_FD');
+    return (receiveMessage(number, new Uint8Array(64))?.bytes ?? 0) > 0;
   }
 
   sendConfigChange(): void {
