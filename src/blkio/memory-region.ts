@@ -3,7 +3,9 @@
  * and a back-end. Allocated here, or brought by the user (a memfd, a shared mapping).
  */
 import { fstatSync } from 'node:fs';
-import { createMemfd, Fd, MAX_VIEW_BYTES, Mapping } from '../sys/index.ts';
+
+import { createMemfd, Fd, MAX_VIEW_BYTES, Mapping, sealSize } from '../sys/index.ts';
+
 import { BlkioError } from './errors.ts';
 
 /** Regions by the buffers that show them. */
@@ -24,6 +26,7 @@ export class MemoryRegion implements Disposable {
   static allocate(sizeBytes: number): MemoryRegion {
     checkSize(sizeBytes);
     const fd = createMemfd('blkio-region', sizeBytes);
+    sealSize(fd);
     return new MemoryRegion(fd.number, 0, sizeBytes, fd);
   }
 

@@ -46,8 +46,18 @@ export const Socket = {
 export const EventFdFlag = { CLOEXEC: 0o2000000, NONBLOCK: 0o4000 } as const;
 export const MemFdFlag = { CLOEXEC: 1, ALLOW_SEALING: 2 } as const;
 
-/** fcntl(2): open file description locks. */
-export const Fcntl = { OFD_GETLK: 36, OFD_SETLK: 37, RDLCK: 0, WRLCK: 1, UNLCK: 2 } as const;
+/** fcntl(2): open file description locks, seals. */
+export const Fcntl = {
+  OFD_GETLK: 36,
+  OFD_SETLK: 37,
+  RDLCK: 0,
+  WRLCK: 1,
+  UNLCK: 2,
+  ADD_SEALS: 1033,
+} as const;
+
+/** What cannot be done to a memory file any more (fcntl(2), F_ADD_SEALS). */
+export const Seal = { SEAL: 1, SHRINK: 2, GROW: 4 } as const;
 
 /** epoll(7). */
 export const Epoll = {

@@ -32,7 +32,7 @@ export { type CompletionSink, IoUring, type IoUringOptions } from './io-uring/io
 export { IovecTable, SEGMENTS_PER_SLOT } from './iovec-table.ts';
 export { type Logger, prefixedLogger, silentLogger } from './logger.ts';
 export { MAX_VIEW_BYTES, Mapping, type MappingHandle } from './mapping.ts';
-export { createMemfd } from './memfd.ts';
+export { createMemfd, sealSize } from './memfd.ts';
 export { isByteLockedByOthers, lockByteShared, unlockByte } from './ofd-lock.ts';
 export { unsupportedPlatform } from './platform.ts';
 export { AttachedHome } from './reactor/attached-home.ts';
