@@ -161,7 +161,7 @@ suite('a back-end that', () => {
           assert.equal(queue.outstanding, 0);
           assert.equal(disconnects, 1);
         },
-        { 'timeout-ms': 100 },
+        { 'timeout-ms': 2000 },
       ));
   }
 
