@@ -38,6 +38,8 @@ export interface FileDiskOptions {
   readonly blockBytes?: number;
   /** Refuse an image that another process has open for writing. Default: true. */
   readonly locking?: boolean;
+  /** A file of no bytes will do: its user makes it larger by writing. Default: false. */
+  readonly mayBeEmpty?: boolean;
 }
 
 /** Alignment to assume where the kernel does not say (before Linux 6.1): what 4Kn disks need. */
@@ -148,7 +150,7 @@ function inspect(
   // The last sector of an image of odd size is there in part; the rest of it reads as zeros.
   const fileBytes = device?.sizeBytes ?? stats.size;
   const sizeBytes = Math.ceil(fileBytes / SECTOR_BYTES) * SECTOR_BYTES;
-  if (sizeBytes === 0) {
+  if (sizeBytes === 0 && !options.mayBeEmpty) {
     throw new StorageError('DISK_EMPTY', `cannot use ${path} as a disk: it is empty`);
   }
   const logicalBlockBytes =

@@ -3,7 +3,7 @@
  * disk that servers use, too; where io_uring is refused, or slower (files in memory), the same
  * channel takes other ways.
  */
-import { closeSync, fstatSync, type Stats } from 'node:fs';
+import { closeSync, constants as fsConstants, fstatSync, readFileSync, type Stats } from 'node:fs';
 import { type Disk, openFileDisk, StorageError } from '../../../storage/index.ts';
 import { SEGMENTS_PER_SLOT } from '../../../sys/index.ts';
 import {
@@ -25,6 +25,8 @@ const PAGE_BYTES = 4096;
 const INT_MAX = 2 ** 31 - 1;
 const UINT64_MAX = 2n ** 64n - 1n;
 const NO_FD = -1;
+/** Bits of a descriptor's flags (O_ACCMODE). */
+const ACCESS_MODES = fsConstants.O_RDONLY | fsConstants.O_WRONLY | fsConstants.O_RDWR;
 
 /** What is known once a file is open. */
 interface OpenFile {
@@ -71,6 +73,7 @@ export class IoUringDriver implements Driver {
         writableUntil: 'created',
         get: () => this.#fd,
         set: (value) => {
+          if ((value as number) < NO_FD) throw new BlkioError('EINVAL', `fd ${String(value)}`);
           this.#fd = value as number;
         },
       },
@@ -115,11 +118,14 @@ export class IoUringDriver implements Driver {
     this.#entries = entries;
   }
 
-  async connect({ readOnly }: ConnectOptions): Promise<void> {
+  async connect(options: ConnectOptions): Promise<void> {
     const path = this.#chosenPath();
+    // What was opened to be read is not to be written, even if it were allowed.
+    const readOnly = options.readOnly || (this.#fd !== NO_FD && isReadOnlyFd(this.#fd));
     const cache = this.#direct ? 'none' : 'writeback';
+    const locking = this.#locking;
     try {
-      const disk = openFileDisk({ path, readOnly, cache, locking: this.#locking });
+      const disk = openFileDisk({ path, readOnly, cache, locking, mayBeEmpty: true });
       const stats = fstatSync(disk.descriptor);
       const block = stats.isBlockDevice() ? blockLimits(stats.rdev) : undefined;
       this.#open = { disk, stats: () => fstatSync(disk.descriptor), block };
@@ -204,6 +210,16 @@ export class IoUringDriver implements Driver {
     this.#open?.disk.close();
     if (this.#open !== undefined && this.#fd !== NO_FD) closeSync(this.#fd);
     this.#open = undefined;
+  }
+}
+
+/** How a descriptor was opened. */
+function isReadOnlyFd(fd: number): boolean {
+  try {
+    const flags = /^flags:\s+([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'));
+    return (Number.parseInt(flags?.[1] ?? '', 8) & ACCESS_MODES) === fsConstants.O_RDONLY;
+  } catch (cause) {
+    throw new BlkioError('EBADF', `the property fd: no descriptor ${fd} is open`, { cause });
   }
 }
 
