@@ -107,9 +107,10 @@ export class PlacedDisk implements AsyncDisposable {
     return device;
   }
 
-  /** End the back-end the hard way. */
-  killBackend(): void {
+  /** End the back-end the hard way, at once; wait to know that it is gone. */
+  async killBackend(): Promise<void> {
     process.kill(this.#backendPid, 'SIGKILL');
+    await this.#backend?.stop();
   }
 
   /** Have the back-end answer nothing, until `resumeBackend`. */
