@@ -158,7 +158,10 @@ export class Queue {
     return completions.count;
   }
 
-  /** Have a `doIo` that waits throw EINTR, from within a handler of its own thread. */
+  /**
+   * Have the `doIo` that waits, or else the next one that would, throw EINTR. From the queue's own
+   * thread: a handler of a signal or of an event cannot know whether the wait has begun.
+   */
   interrupt(): void {
     this.#interrupted = true;
   }
@@ -181,7 +184,6 @@ export class Queue {
     const done = this.#done;
     const endMs =
       timeoutMs === Number.POSITIVE_INFINITY ? timeoutMs : performance.now() + timeoutMs;
-    this.#interrupted = false;
     let isFirst = true;
     for (;;) {
       // What waits in line needs the slots, or the memory, of those that are done.
@@ -191,7 +193,10 @@ export class Queue {
         const what = 'the device is out of reach; it is looked for while the event loop runs';
         throw new BlkioError('ENOTCONN', what);
       }
-      if (this.#interrupted) throw new BlkioError('EINTR', 'the wait was interrupted');
+      if (this.#interrupted) {
+        this.#interrupted = false;
+        throw new BlkioError('EINTR', 'the wait was interrupted');
+      }
       const leftMs = endMs === Number.POSITIVE_INFINITY ? endMs : endMs - performance.now();
       if (leftMs <= 0 && !isFirst) throw new BlkioError('ETIME', `not within ${timeoutMs} ms`);
       // Sleeping hands over what is new, too: one system call for both.

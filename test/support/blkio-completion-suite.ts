@@ -1,7 +1,7 @@
 /** Completions: what `doIo` waits for and hands out, and queues that are asked for too much. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { type Blkio, CompletionList, type Queue } from '../../src/blkio/index.ts';
+import { CompletionList, type Queue } from '../../src/blkio/index.ts';
 import type { BlkioPlace, PlacedDisk, Settings } from './blkio-place.ts';
 import { doAll, drain, resultName, WAIT_MS, withCode } from './blkio-queue-results.ts';
 
@@ -212,14 +212,14 @@ export function completionSuite(place: BlkioPlace): void {
 /** Waits that end without what was waited for. */
 export function waitSuite(place: BlkioPlace): void {
   const { name, skip } = place;
-  const withPausedBackend = async (body: (device: Blkio, queue: Queue) => void): Promise<void> => {
+  const withPausedBackend = async (body: (queue: Queue) => void): Promise<void> => {
     await using disk = await place.start();
     const device = await disk.started();
     const queue = device.queue(0);
     doAll(queue, () => queue.flush());
     await disk.pauseBackend();
     try {
-      body(device, queue);
+      body(queue);
     } finally {
       disk.resumeBackend();
     }
@@ -231,8 +231,20 @@ export function waitSuite(place: BlkioPlace): void {
   };
 
   suite(`waits, ${name}`, () => {
+    test('an interruption: EINTR, once', { skip }, async () => {
+      await withPausedBackend((queue) => {
+        readBlocks(queue, 2);
+        const list = new CompletionList(2);
+        queue.interrupt();
+        assert.equal(queue.doIo(list, 0), 0, 'nothing was waited for');
+        assert.throws(() => queue.doIo(list, 1, 2, WAIT_MS), withCode('EINTR'));
+        assert.equal(queue.outstanding, 2);
+        assert.throws(() => queue.doIo(list, 1, 2, 0), withCode('ETIME'));
+      });
+    });
+
     test('the time is up: ETIME, no earlier', { skip }, async () => {
-      await withPausedBackend((_, queue) => {
+      await withPausedBackend((queue) => {
         readBlocks(queue, 2);
         const list = new CompletionList(2);
         for (const timeoutMs of [0, 1, 30]) {
