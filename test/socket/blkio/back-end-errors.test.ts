@@ -180,6 +180,6 @@ suite('back-ends that go away', () => {
     const device = await disk.connected();
     await disk.killBackend();
     await assert.rejects(device.start(), withCode('ECONNRESET'));
-    assert.equal(device.state, 'connected');
+    assert.equal(device.state, 'created');
   });
 });
