@@ -46,13 +46,14 @@ export const Socket = {
 export const EventFdFlag = { CLOEXEC: 0o2000000, NONBLOCK: 0o4000 } as const;
 export const MemFdFlag = { CLOEXEC: 1, ALLOW_SEALING: 2 } as const;
 
-/** fcntl(2): open file description locks, seals. */
+/** fcntl(2): open file description locks, duplicates, seals. */
 export const Fcntl = {
   OFD_GETLK: 36,
   OFD_SETLK: 37,
   RDLCK: 0,
   WRLCK: 1,
   UNLCK: 2,
+  DUPFD_CLOEXEC: 1030,
   ADD_SEALS: 1033,
 } as const;
 

@@ -17,6 +17,7 @@ export {
   signalEvent,
 } from './eventfd.ts';
 export { exitNow } from './exit-now.ts';
+export { duplicateFd } from './fcntl.ts';
 export { closeAll, Fd } from './fd.ts';
 export { openFile, readAt, writeAt } from './file.ts';
 export { type FileIo, type FileIoHandler, PENDING, SyncFileIo, type Writer } from './file-io.ts';

@@ -1,10 +1,8 @@
 /** Anonymous files in memory (memfd_create(2)): how memory is shared with a peer process. */
 import { Fcntl, MemFdFlag, Seal } from './constants.ts';
 import { call } from './errors.ts';
+import { fcntlNumber } from './fcntl.ts';
 import { Fd } from './fd.ts';
-
-/** fcntl as the kernel numbers it: what libc takes here is a pointer, and seals are a number. */
-const SYS_FCNTL: number = process.arch === 'x64' ? 72 : 25;
 
 /**
  * Nobody who is sent the file can make it smaller: that would turn every access of those who have
@@ -12,7 +10,7 @@ const SYS_FCNTL: number = process.arch === 'x64' ? 72 : 25;
  */
 export function sealSize(fd: Fd): void {
   const seals = Seal.SEAL | Seal.SHRINK | Seal.GROW;
-  call('syscall', SYS_FCNTL, fd.number, Fcntl.ADD_SEALS, seals, 0, 0, 0);
+  fcntlNumber(fd.number, Fcntl.ADD_SEALS, seals);
 }
 
 /** A new zeroed memory file of `sizeBytes`. `name` shows in /proc/PID/fd. */

@@ -51,6 +51,17 @@ test('an owner without views that closes first leaves the unmapping to the adopt
   assert.ok(!isMapped(mapping.address));
 });
 
+test('an owner that leaves takes nothing from the adopter', async (t) => {
+  const mapping = Mapping.anonymous(65536);
+  const adopter = new Adopter(t, mapping);
+  assert.equal(await adopter.ask('poke'), 77);
+  mapping.leave();
+  mapping.close();
+  assert.equal(await adopter.ask('look'), 77);
+  await adopter.ask('close');
+  assert.ok(!isMapped(mapping.address));
+});
+
 test('an adopter that closes first takes nothing from the owner', async (t) => {
   const mapping = Mapping.anonymous(65536);
   const adopter = new Adopter(t, mapping);
