@@ -40,6 +40,8 @@ export interface AsyncQueueParts {
   readonly openCore: (onComplete: (slot: number) => void) => QueueCore;
   /** Do what there is to do on the reactor, at once. */
   readonly pump: () => void;
+  /** Everything else is closed. */
+  readonly onClose: () => void;
 }
 
 /**
@@ -50,11 +52,13 @@ export interface AsyncQueueParts {
 export class AsyncQueue {
   readonly #core: QueueCore;
   readonly #pump: () => void;
+  readonly #onClose: () => void;
   #isFlushPlanned = false;
 
   constructor(parts: AsyncQueueParts) {
     this.#core = parts.openCore((slot) => this.#settle(slot));
     this.#pump = parts.pump;
+    this.#onClose = parts.onClose;
   }
 
   /** Requests that are not settled. */
@@ -177,6 +181,7 @@ export class AsyncQueue {
   /** Nothing may be outstanding. */
   close(): void {
     this.#core.close();
+    this.#onClose();
   }
 }
 

@@ -10,7 +10,8 @@ import { BOUNCE_BYTES, DeviceQueues } from './device-queues.ts';
 import type { Driver } from './driver.ts';
 import { createDriver } from './driver-names.ts';
 import { BlkioError } from './errors.ts';
-import { MappedRegions, MemoryRegion } from './memory-region.ts';
+import { MappedRegions } from './mapped-regions.ts';
+import { MemoryRegion } from './memory-region.ts';
 import {
   type DeviceState,
   type PropertyInfo,
@@ -20,6 +21,7 @@ import {
   type PropertyValue,
 } from './property-table.ts';
 import type { Queue } from './queue.ts';
+import type { QueueHandle } from './shared-queue.ts';
 
 /** What a started device tells, on the event loop: listeners may do with it what they like. */
 export interface BlkioEvents {
@@ -222,13 +224,13 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
       throw new BlkioError('ENOMEM', `more than ${maxMemRegions} regions at a time`);
     }
     this.#regions.add(region);
-    if (this.#state !== 'started') return;
     try {
-      await this.#driver.mapRegion(region);
+      if (this.#state === 'started') await this.#driver.mapRegion(region);
     } catch (error) {
       this.#regions.delete(region);
       throw error;
     }
+    this.#regions.show(region);
   }
 
   /** End that. No request on the region may be outstanding. @throws BlkioError EINVAL. */
@@ -260,6 +262,22 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
   }
 
   /**
+   * A queue for another thread, which makes it its own by `adoptQueue` or `adoptAsyncQueue` and
+   * must close it; this thread must keep its event loop going meanwhile. To be posted, or given to
+   * a worker as its data. A queue can be shared once.
+   *
+   * Throws as `queue`.
+   */
+  shareQueue(index: number): QueueHandle {
+    return this.#startedQueues('ENODEV').share(index, false);
+  }
+
+  /** As `shareQueue`, for a poll queue. */
+  sharePollQueue(index: number): QueueHandle {
+    return this.#startedQueues('ENODEV').share(index, true);
+  }
+
+  /**
    * Make another queue. Returns its number.
    *
    * @throws BlkioError EBUSY: not before the device is started; ENOTSUP: see `can-add-queues`.
@@ -277,7 +295,8 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
    * Do away with a queue.
    *
    * @throws BlkioError EBUSY: not before the device is started, or requests are outstanding;
-   *   ENOTSUP: see `can-add-queues`; ENOENT: there is none of this number.
+   *   or another thread uses it; ENOTSUP: see `can-add-queues`; ENOENT: there is none of this
+   *   number.
    */
   removeQueue(index: number): void {
     this.#startedQueues('EBUSY').remove(index, false);

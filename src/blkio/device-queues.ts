@@ -3,15 +3,17 @@
  * numbers of their own.
  */
 import { AttachedHome, createReactor, type Reactor } from '../sys/index.ts';
-import { AsyncQueue } from './async-queue.ts';
+import type { AsyncQueue } from './async-queue.ts';
 import { BouncePool } from './bounce-pool.ts';
 import type { DeviceChoices } from './device-properties.ts';
-import type { Driver } from './driver.ts';
+import type { DeviceLimits, Driver } from './driver.ts';
 import { BlkioError } from './errors.ts';
-import type { MappedRegions, MemoryRegion } from './memory-region.ts';
-import { Queue } from './queue.ts';
-import { QueueCore } from './queue-core.ts';
-import { RequestRules } from './request-rules.ts';
+import { Lease } from './lease.ts';
+import type { MappedRegions } from './mapped-regions.ts';
+import type { MemoryRegion } from './memory-region.ts';
+import type { Queue } from './queue.ts';
+import { openAsyncQueue, openBlockingQueue, type QueueSource } from './queue-source.ts';
+import { type QueueHandle, SharedQueue } from './shared-queue.ts';
 
 /** Memory through which buffers outside of mapped regions are copied, for each queue. */
 export const BOUNCE_BYTES: number = 32 * 1024 * 1024;
@@ -26,7 +28,7 @@ export interface DeviceQueuesOptions {
 }
 
 /** A queue's place: empty, or used by whichever face. */
-type Place = AsyncQueue | Queue | undefined;
+type Place = AsyncQueue | Queue | SharedQueue | undefined;
 
 /** The queues of one kind. */
 class QueueKind {
@@ -84,13 +86,7 @@ export class DeviceQueues {
   openBlocking(index: number, isPolled: boolean): Queue {
     const kind = this.#kind(isPolled);
     kind.checkUnused(index);
-    const { reactor } = createReactor('blocking');
-    const queue = new Queue({
-      reactor,
-      isPolled,
-      slots: this.#options.driver.slotsPerQueue,
-      openCore: (onComplete) => this.#openCore(index, isPolled, reactor, onComplete),
-    });
+    const queue = openBlockingQueue(this.#source(index, isPolled));
     kind.places.set(index, queue);
     return queue;
   }
@@ -99,12 +95,37 @@ export class DeviceQueues {
   openAsync(index: number): AsyncQueue {
     this.#plain.checkUnused(index);
     const { reactor, home } = this.#attach();
-    const queue = new AsyncQueue({
-      openCore: (onComplete) => this.#openCore(index, false, reactor, onComplete),
+    const queue = openAsyncQueue(this.#source(index, false), {
+      reactor,
       pump: () => home.pump(),
+      onClose: () => {},
     });
     this.#plain.places.set(index, queue);
     return queue;
+  }
+
+  /** A queue for another thread. Throws as `openBlocking`. */
+  share(index: number, isPolled: boolean): QueueHandle {
+    const kind = this.#kind(isPolled);
+    kind.checkUnused(index);
+    const { driver, regions, bounce } = this.#options;
+    const key = this.#key(index, isPolled);
+    const lease = new Lease();
+    const shared = new SharedQueue({
+      slots: driver.slotsPerQueue,
+      isPolled,
+      limits: this.#limits,
+      channel: driver.shareQueue({ index: key, isPolled, lease }),
+      bounce: bounce && {
+        region: bounce.share(),
+        offsetBytes: key * BOUNCE_BYTES,
+        sizeBytes: BOUNCE_BYTES,
+      },
+      regions: regions.shared,
+      lease: lease.shared,
+    });
+    kind.places.set(index, shared);
+    return shared.handle;
   }
 
   /** Make another queue. Returns its number. @throws BlkioError ENOTSUP. */
@@ -119,10 +140,8 @@ export class DeviceQueues {
     const kind = this.#kind(isPolled);
     kind.checkExists(index);
     const queue = kind.places.get(index);
-    if (queue !== undefined && queue.outstanding > 0) {
-      const text = `${kind.name} ${index} has ${queue.outstanding} requests outstanding`;
-      throw new BlkioError('EBUSY', text);
-    }
+    const reason = busyReason(queue);
+    if (reason !== undefined) throw new BlkioError('EBUSY', `${kind.name} ${index} ${reason}`);
     queue?.close();
     kind.places.delete(index);
   }
@@ -139,27 +158,31 @@ export class DeviceQueues {
     throw new BlkioError('ENOTSUP', `${what} of a started device can't be added or removed`);
   }
 
-  #openCore(
-    index: number,
-    isPolled: boolean,
-    reactor: Reactor,
-    onComplete: (slot: number) => void,
-  ): QueueCore {
-    const { driver, choices, regions, bounce } = this.#options;
-    // A back-end that can write is not to be asked to.
-    const readOnly = driver.limits().readOnly || choices.readOnly;
-    const limits = { ...driver.limits(), readOnly };
-    const key = isPolled ? this.#firstPolled + index : index;
-    const pool = bounce && new BouncePool(bounce, key * BOUNCE_BYTES, BOUNCE_BYTES);
-    return new QueueCore({
+  #source(index: number, isPolled: boolean): QueueSource {
+    const { driver, regions, bounce } = this.#options;
+    const key = this.#key(index, isPolled);
+    return {
       slots: driver.slotsPerQueue,
-      rules: new RequestRules(limits, () => driver.capacityBytes()),
+      isPolled,
+      limits: this.#limits,
       regions,
-      ...(pool === undefined ? {} : { bounce: pool }),
-      onComplete,
-      openChannel: (requests, handler) =>
+      bounce: bounce && new BouncePool(bounce, key * BOUNCE_BYTES, BOUNCE_BYTES),
+      capacityBytes: () => driver.capacityBytes(),
+      openChannel: (reactor, requests, handler) =>
         driver.openQueue({ index: key, isPolled, reactor, requests, handler }),
-    });
+      release: () => {},
+    };
+  }
+
+  #key(index: number, isPolled: boolean): number {
+    return isPolled ? this.#firstPolled + index : index;
+  }
+
+  /** A back-end that can write is not to be asked to. */
+  get #limits(): DeviceLimits {
+    const { driver, choices } = this.#options;
+    const limits = driver.limits();
+    return { ...limits, readOnly: limits.readOnly || choices.readOnly };
   }
 
   #attach(): { readonly reactor: Reactor; readonly home: AttachedHome } {
@@ -178,4 +201,13 @@ export class DeviceQueues {
     this.#attached?.home.close();
     this.#attached?.reactor[Symbol.dispose]();
   }
+}
+
+/** Why a queue can't go; undefined: it can. */
+function busyReason(queue: Place): string | undefined {
+  if (queue instanceof SharedQueue) {
+    return queue.isHeld ? 'is used by another thread, which must close it first' : undefined;
+  }
+  if (queue === undefined || queue.outstanding === 0) return undefined;
+  return `has ${queue.outstanding} requests outstanding`;
 }

@@ -5,8 +5,11 @@
  */
 import type { DiskChannel, DiskRequestHandler, DiskRequests } from '../storage/index.ts';
 import type { Reactor } from '../sys/index.ts';
+import type { ChannelHandle } from './channel-handle.ts';
 import type { BlkioError } from './errors.ts';
-import type { MappedRegions, MemoryRegion } from './memory-region.ts';
+import type { Lease } from './lease.ts';
+import type { MappedRegions } from './mapped-regions.ts';
+import type { MemoryRegion } from './memory-region.ts';
 import type { Property } from './property-table.ts';
 
 /** What a connected device can do. Sizes in bytes; 0: no limit, unless it says otherwise. */
@@ -51,6 +54,14 @@ export interface QueuePlan {
   /** The slots' requests; lists hold addresses of this process. */
   readonly requests: DiskRequests;
   readonly handler: DiskRequestHandler;
+}
+
+/** A queue to share with another thread. */
+export interface SharePlan {
+  readonly index: number;
+  readonly isPolled: boolean;
+  /** Tells whether the other thread uses it. */
+  readonly lease: Lease;
 }
 
 /** A queue's way to the device. `start` may leave a request to the next `flush`. */
@@ -98,6 +109,8 @@ export interface Driver {
   start(counts: { readonly queues: number; readonly pollQueues: number }): Promise<void>;
   /** Started. */
   openQueue(plan: QueuePlan): QueueChannel;
+  /** Started. The driver need not outlive the use of what it gives, nor the other thread it. */
+  shareQueue(plan: SharePlan): ChannelHandle;
   /** The device is to reach a region, or not any more. Started; at first those of `ConnectOptions`. */
   mapRegion(region: MemoryRegion): Promise<void>;
   unmapRegion(region: MemoryRegion): Promise<void>;

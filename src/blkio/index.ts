@@ -1,4 +1,5 @@
 /** The client library: block devices of this machine and of vhost-user back-ends, with one API. */
+export { adoptAsyncQueue, adoptQueue } from './adopt-queue.ts';
 export {
   AsyncQueue,
   type RequestOptions,
@@ -10,7 +11,7 @@ export { CompletionList } from './completion-list.ts';
 export { Device, openDevice, type PropertyValues } from './device.ts';
 export { driverNames } from './driver-names.ts';
 export { BlkioError, type BlkioErrorCode } from './errors.ts';
-export { MemoryRegion } from './memory-region.ts';
+export { MemoryRegion, type MemoryRegionHandle } from './memory-region.ts';
 export type {
   DeviceState,
   PropertyInfo,
@@ -22,4 +23,5 @@ export { Queue } from './queue.ts';
 export { DeviceReadStream, type ReadStreamOptions } from './read-stream.ts';
 export { RequestFlag } from './request-flag.ts';
 export { type RunCompletion, type RunRequest, runRequests } from './request-run.ts';
+export type { QueueHandle } from './shared-queue.ts';
 export { DeviceWriteStream, type WriteStreamOptions } from './write-stream.ts';

@@ -4,12 +4,39 @@
  */
 import { fstatSync } from 'node:fs';
 
-import { createMemfd, Fd, MAX_VIEW_BYTES, Mapping, sealSize } from '../sys/index.ts';
+import {
+  createMemfd,
+  duplicateFd,
+  Fd,
+  MAX_VIEW_BYTES,
+  Mapping,
+  type MappingHandle,
+  sealSize,
+} from '../sys/index.ts';
 
 import { BlkioError } from './errors.ts';
 
-/** Regions by the buffers that show them. */
-const regionsOfBuffers = new WeakMap<ArrayBufferLike, { region: MemoryRegion; address: number }>();
+/** Where a buffer is: the address of its first byte, and of that of its region. */
+export interface BufferPlace {
+  readonly address: number;
+  readonly regionAddress: number;
+}
+
+/** By the buffers that show regions. */
+const places = new WeakMap<ArrayBufferLike, BufferPlace>();
+
+/** Where a buffer is; undefined: in no region of this thread. */
+export function placeOfBuffer(buffer: ArrayBufferLike): BufferPlace | undefined {
+  return places.get(buffer);
+}
+
+/** A region for another thread: plain data, good for one `MemoryRegion.adopt`. */
+export interface MemoryRegionHandle {
+  readonly mapping: MappingHandle;
+  /** The adopter's own. */
+  readonly fd: number;
+  readonly fdOffsetBytes: number;
+}
 
 /** See the module's comment. */
 export class MemoryRegion implements Disposable {
@@ -21,13 +48,14 @@ export class MemoryRegion implements Disposable {
   readonly fdOffsetBytes: number;
   readonly #mapping: Mapping;
   readonly #owned: Fd | undefined;
+  #isShared = false;
 
   /** Fresh memory, zeroed; pages cost nothing until touched. */
   static allocate(sizeBytes: number): MemoryRegion {
     checkSize(sizeBytes);
     const fd = createMemfd('blkio-region', sizeBytes);
     sealSize(fd);
-    return new MemoryRegion(fd.number, 0, sizeBytes, fd);
+    return new MemoryRegion(Mapping.ofFile(fd.number, 0, sizeBytes), fd, 0, fd);
   }
 
   /**
@@ -40,16 +68,33 @@ export class MemoryRegion implements Disposable {
   static ofFile(fd: number, offsetBytes: number, sizeBytes: number): MemoryRegion {
     checkSize(sizeBytes);
     checkPart(fd, offsetBytes, sizeBytes);
-    return new MemoryRegion(fd, offsetBytes, sizeBytes, undefined);
+    const mapping = Mapping.ofFile(fd, offsetBytes, sizeBytes);
+    return new MemoryRegion(mapping, new Fd(fd, 'memory region'), offsetBytes, undefined);
   }
 
-  private constructor(fd: number, offsetBytes: number, sizeBytes: number, owned: Fd | undefined) {
-    this.#mapping = Mapping.ofFile(fd, offsetBytes, sizeBytes);
+  /**
+   * The same memory for this thread: where devices have the region mapped, they reach it through
+   * buffers of either thread. Each thread lets its region go by itself.
+   */
+  static adopt(handle: MemoryRegionHandle): MemoryRegion {
+    const file = new Fd(handle.fd, 'memory region');
+    return new MemoryRegion(Mapping.adopt(handle.mapping), file, handle.fdOffsetBytes, file);
+  }
+
+  private constructor(mapping: Mapping, file: Fd, fdOffsetBytes: number, owned: Fd | undefined) {
+    this.#mapping = mapping;
     this.#owned = owned;
-    this.address = this.#mapping.address;
-    this.sizeBytes = sizeBytes;
-    this.file = owned ?? new Fd(fd, 'memory region');
-    this.fdOffsetBytes = offsetBytes;
+    this.address = mapping.address;
+    this.sizeBytes = mapping.sizeBytes;
+    this.file = file;
+    this.fdOffsetBytes = fdOffsetBytes;
+  }
+
+  /** For another thread, which must `adopt` it, and in the end dispose of what it gets. */
+  share(): MemoryRegionHandle {
+    this.#isShared = true;
+    const { number } = duplicateFd(this.file.number, 'memory region');
+    return { mapping: this.#mapping.handle(), fd: number, fdOffsetBytes: this.fdOffsetBytes };
   }
 
   /**
@@ -66,13 +111,15 @@ export class MemoryRegion implements Disposable {
       throw new BlkioError('EINVAL', `a view of ${sizeBytes} bytes: at most ${MAX_VIEW_BYTES}`);
     }
     const buffer = this.#mapping.view(offsetBytes, sizeBytes);
-    regionsOfBuffers.set(buffer, { region: this, address: this.address + offsetBytes });
+    places.set(buffer, { address: this.address + offsetBytes, regionAddress: this.address });
     return new Uint8Array(buffer);
   }
 
   /** Let the memory go. Unmap it from devices first. */
   [Symbol.dispose](): void {
-    this.#mapping.close();
+    // Others may be at work there: they are not to find zeros all of a sudden.
+    if (this.#isShared) this.#mapping.leave();
+    else this.#mapping.close();
     this.#owned?.close();
   }
 }
@@ -96,46 +143,5 @@ function sizeOfFile(fd: number): number {
     return fstatSync(fd).size;
   } catch (error) {
     throw new BlkioError('EBADF', `descriptor ${fd} of a memory region`, { cause: error });
-  }
-}
-
-/** The regions that are mapped to one device. */
-export class MappedRegions {
-  readonly #regions = new Set<MemoryRegion>();
-  /** The buffer looked up last, and the address of its first byte. */
-  #lastBuffer: ArrayBufferLike | undefined;
-  #lastAddress = 0;
-
-  get size(): number {
-    return this.#regions.size;
-  }
-
-  has(region: MemoryRegion): boolean {
-    return this.#regions.has(region);
-  }
-
-  add(region: MemoryRegion): void {
-    this.#regions.add(region);
-  }
-
-  delete(region: MemoryRegion): void {
-    this.#regions.delete(region);
-    this.#lastBuffer = undefined;
-  }
-
-  [Symbol.iterator](): IterableIterator<MemoryRegion> {
-    return this.#regions.values();
-  }
-
-  /** Address of a buffer's first byte, 0 if it lies in none of the regions. */
-  addressOf(view: Uint8Array): number {
-    const { buffer } = view;
-    if (buffer !== this.#lastBuffer) {
-      const found = regionsOfBuffers.get(buffer);
-      if (found === undefined || !this.#regions.has(found.region)) return 0;
-      this.#lastBuffer = buffer;
-      this.#lastAddress = found.address;
-    }
-    return this.#lastAddress + view.byteOffset;
   }
 }

@@ -7,7 +7,7 @@ import { DiskFlag, DiskOperation, DiskRequests } from '../storage/index.ts';
 import { bufferAddress, Errno, PENDING } from '../sys/index.ts';
 import type { BouncePool } from './bounce-pool.ts';
 import type { QueueChannel } from './driver.ts';
-import type { MappedRegions } from './memory-region.ts';
+import type { ReachableMemory } from './mapped-regions.ts';
 import { RequestFlag } from './request-flag.ts';
 import type { Refusal, RequestRules } from './request-rules.ts';
 
@@ -29,7 +29,7 @@ export type CompletionListener = (slot: number) => void;
 export interface QueueCoreOptions {
   readonly slots: number;
   readonly rules: RequestRules;
-  readonly regions: MappedRegions;
+  readonly regions: ReachableMemory;
   /** Present if the device reaches only mapped memory. */
   readonly bounce?: BouncePool;
   readonly onComplete: CompletionListener;
@@ -51,7 +51,7 @@ export class QueueCore {
   readonly #requests: DiskRequests;
   readonly #channel: QueueChannel;
   readonly #rules: RequestRules;
-  readonly #regions: MappedRegions;
+  readonly #regions: ReachableMemory;
   readonly #bounce: BouncePool | undefined;
   readonly #onComplete: CompletionListener;
   /** By slot: keeps the memory alive, and shows where bounced data goes. */

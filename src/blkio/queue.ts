@@ -37,6 +37,8 @@ export interface QueueParts {
   readonly isPolled: boolean;
   readonly slots: number;
   readonly openCore: (onComplete: (slot: number) => void) => QueueCore;
+  /** Everything else is closed. */
+  readonly onClose: () => void;
 }
 
 /** See the module's comment. */
@@ -45,6 +47,7 @@ export class Queue {
   readonly #isPolled: boolean;
   readonly #done: DoneSlots;
   readonly #core: QueueCore;
+  readonly #onClose: () => void;
   #interrupted = false;
 
   constructor(parts: QueueParts) {
@@ -52,6 +55,7 @@ export class Queue {
     this.#isPolled = parts.isPolled;
     this.#done = new DoneSlots(parts.slots);
     this.#core = parts.openCore((slot) => this.#done.add(slot));
+    this.#onClose = parts.onClose;
   }
 
   /** Requests whose completions have not been handed out. */
@@ -220,5 +224,6 @@ export class Queue {
   close(): void {
     this.#core.close();
     this.#reactor[Symbol.dispose]();
+    this.#onClose();
   }
 }

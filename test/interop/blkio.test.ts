@@ -7,6 +7,7 @@ import { DAEMON_PLACE } from '../support/blkio-place.ts';
 import { propertySuite } from '../support/blkio-property-suite.ts';
 import { refusalSuite, requestSuite } from '../support/blkio-request-suite.ts';
 import { stateSuite } from '../support/blkio-state-suite.ts';
+import { threadSuite } from '../support/blkio-thread-suite.ts';
 
 stateSuite(DAEMON_PLACE);
 propertySuite(DAEMON_PLACE);
@@ -19,3 +20,4 @@ memoryRefusalSuite(DAEMON_PLACE);
 modelSuite(DAEMON_PLACE);
 asyncSuite(DAEMON_PLACE);
 asyncRefusalSuite(DAEMON_PLACE);
+threadSuite(DAEMON_PLACE);

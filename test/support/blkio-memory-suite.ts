@@ -67,6 +67,23 @@ export function memorySuite(place: BlkioPlace): void {
       assert.equal(queue.bounced, 0);
     });
 
+    test('can be used while they are being mapped', { skip }, async () => {
+      await using disk = await place.start();
+      using region = MemoryRegion.allocate(4 * PAGE);
+      const device = await disk.started();
+      const queue = device.asyncQueue(0);
+      const data = patternBytes(PAGE, 3);
+      region.view(0, PAGE).set(data);
+      const mapped = device.mapRegion(region);
+      // The device has not been told yet, or does not know yet.
+      await queue.write(0, region.view(0, PAGE));
+      await mapped;
+      assert.equal(queue.bounced, isRemote ? 1 : 0);
+      await queue.read(0, region.view(PAGE, PAGE));
+      assertSameBytes(region.view(PAGE, PAGE), data, 'region');
+      assert.equal(queue.bounced, isRemote ? 1 : 0);
+    });
+
     test("a user's own memfd, or a part of it", { skip }, async () => {
       await using disk = await place.start();
       using memfd = createMemfd('users', 16 * PAGE);

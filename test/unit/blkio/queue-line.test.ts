@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { DeviceLimits } from '../../../src/blkio/driver.ts';
 import { Blkio, CompletionList } from '../../../src/blkio/index.ts';
-import { MappedRegions } from '../../../src/blkio/memory-region.ts';
+import { MappedRegions } from '../../../src/blkio/mapped-regions.ts';
 import { QueueCore } from '../../../src/blkio/queue-core.ts';
 import { RequestRules } from '../../../src/blkio/request-rules.ts';
 import { DiskOperation } from '../../../src/storage/index.ts';

@@ -3,9 +3,10 @@
  * disk that servers use, too; where io_uring is refused, or slower (files in memory), the same
  * channel takes other ways.
  */
-import { closeSync, constants as fsConstants, fstatSync, readFileSync, type Stats } from 'node:fs';
-import { type Disk, openFileDisk, StorageError } from '../../../storage/index.ts';
+import { closeSync, constants as fsConstants, fstatSync, readFileSync } from 'node:fs';
+import { type FileDisk, openFileDisk, StorageError } from '../../../storage/index.ts';
 import { SEGMENTS_PER_SLOT } from '../../../sys/index.ts';
+import type { ChannelHandle } from '../../channel-handle.ts';
 import {
   type ConnectOptions,
   type DeviceLimits,
@@ -18,6 +19,7 @@ import {
 import { BlkioError, blkioCode } from '../../errors.ts';
 import type { Property } from '../../property-table.ts';
 import { type BlockLimits, blockLimits } from './block-limits.ts';
+import { fileSizeBytes, openFileQueue, shareFileQueue } from './shared-file-queue.ts';
 
 const DEFAULT_ENTRIES = 128;
 const MAX_ENTRIES = 4096;
@@ -30,9 +32,7 @@ const ACCESS_MODES = fsConstants.O_RDONLY | fsConstants.O_WRONLY | fsConstants.O
 
 /** What is known once a file is open. */
 interface OpenFile {
-  readonly disk: Disk;
-  /** A descriptor to ask for the size; the user's own, or one of ours. */
-  readonly stats: () => Stats;
+  readonly disk: FileDisk;
   readonly block: BlockLimits | undefined;
 }
 
@@ -128,7 +128,7 @@ export class IoUringDriver implements Driver {
       const disk = openFileDisk({ path, readOnly, cache, locking, mayBeEmpty: true });
       const stats = fstatSync(disk.descriptor);
       const block = stats.isBlockDevice() ? blockLimits(stats.rdev) : undefined;
-      this.#open = { disk, stats: () => fstatSync(disk.descriptor), block };
+      this.#open = { disk, block };
     } catch (error) {
       throw asBlkioError(error);
     }
@@ -148,8 +148,7 @@ export class IoUringDriver implements Driver {
   }
 
   capacityBytes(): number {
-    const { disk, stats, block } = this.#file;
-    return block === undefined ? stats().size : disk.info.sizeBytes;
+    return fileSizeBytes(this.#file.disk);
   }
 
   limits(): DeviceLimits {
@@ -190,14 +189,11 @@ export class IoUringDriver implements Driver {
   }
 
   openQueue({ reactor, requests, handler }: QueuePlan): QueueChannel {
-    const channel = this.#file.disk.openChannel(reactor, requests, handler);
-    return {
-      needsEventLoop: false,
-      start: (slot) => channel.start(slot),
-      // The reactor's turn submits.
-      flush: () => {},
-      close: () => channel.close(),
-    };
+    return openFileQueue(this.#file.disk, reactor, requests, handler);
+  }
+
+  shareQueue(): ChannelHandle {
+    return shareFileQueue(this.#file.disk);
   }
 
   async mapRegion(): Promise<void> {

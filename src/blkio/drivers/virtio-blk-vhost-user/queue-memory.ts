@@ -3,11 +3,11 @@
  * request has beside its data. It is a part of a region: all queues are in one, because back-ends
  * take few.
  */
-import { createEventFd, type Fd } from '../../../sys/index.ts';
+import { createEventFd, duplicateFd, Fd } from '../../../sys/index.ts';
 import type { RingPlan } from '../../../vhost-user/index.ts';
 import { HEADER_BYTES, RANGE_BYTES } from '../../../virtio-blk/index.ts';
 import { DESCRIPTOR_BYTES, ringBytes, type SplitRingMemory } from '../../../virtqueue/index.ts';
-import type { MemoryRegion } from '../../memory-region.ts';
+import { MemoryRegion, type MemoryRegionHandle } from '../../memory-region.ts';
 
 const PAGE_BYTES = 4096;
 /** Descriptors of an indirect table: header, data, status. Longer chains go without. */
@@ -17,6 +17,46 @@ export const SlotOffset = { HEADER: 0, RANGE: HEADER_BYTES, STATUS: HEADER_BYTES
 /** Bytes of a slot's area: a cache line of its own. */
 export const SLOT_BYTES = 64;
 
+/** Event counters of a queue: signalled by us, by the back-end, and by it when the ring is broken. */
+export class QueueEvents implements Disposable {
+  readonly kick: Fd;
+  readonly call: Fd;
+  readonly err: Fd;
+
+  private constructor(kick: Fd, call: Fd, err: Fd) {
+    this.kick = kick;
+    this.call = call;
+    this.err = err;
+  }
+
+  /** Non-blocking: a back-end that fills a counter must not stop whoever signals it. */
+  static create(): QueueEvents {
+    return new QueueEvents(createEventFd(), createEventFd(), createEventFd());
+  }
+
+  /** Descriptors for another thread, which adopts them. */
+  share(): QueueEventsHandle {
+    const share = (fd: Fd): number => duplicateFd(fd.number, fd.what).release();
+    return { kick: share(this.kick), call: share(this.call), err: share(this.err) };
+  }
+
+  static adopt({ kick, call, err }: QueueEventsHandle): QueueEvents {
+    const adopt = (fd: number): Fd => new Fd(fd, 'eventfd');
+    return new QueueEvents(adopt(kick), adopt(call), adopt(err));
+  }
+
+  [Symbol.dispose](): void {
+    for (const fd of [this.kick, this.call, this.err]) fd.close();
+  }
+}
+
+/** Descriptors of `QueueEvents`, the adopter's own. */
+export interface QueueEventsHandle {
+  readonly kick: number;
+  readonly call: number;
+  readonly err: number;
+}
+
 export interface QueueMemoryOptions {
   readonly index: number;
   /** Descriptors of the ring. */
@@ -24,6 +64,8 @@ export interface QueueMemoryOptions {
   /** Where the memory is: `queueBytes(size)` from `offsetBytes` on. */
   readonly region: MemoryRegion;
   readonly offsetBytes: number;
+  /** Taken over. */
+  readonly events: QueueEvents;
 }
 
 /** Ring, indirect tables, slots. */
@@ -49,11 +91,8 @@ export class QueueMemory implements Disposable {
   readonly tablesAddress: number;
   readonly slots: DataView;
   readonly slotsAddress: number;
-  /** Signalled by us, by the back-end, and by it when the ring is broken. */
-  readonly kick: Fd;
-  readonly call: Fd;
-  readonly err: Fd;
-  readonly #index: number;
+  readonly events: QueueEvents;
+  readonly #options: QueueMemoryOptions;
   readonly #addresses: {
     readonly descriptor: number;
     readonly available: number;
@@ -61,8 +100,9 @@ export class QueueMemory implements Disposable {
   };
 
   constructor(options: QueueMemoryOptions) {
-    const { index, size, region, offsetBytes } = options;
-    this.#index = index;
+    const { size, region, offsetBytes, events } = options;
+    this.#options = options;
+    this.events = events;
     const { address } = region;
     const sizes = partSizes(size);
     const offsets: number[] = [];
@@ -89,17 +129,19 @@ export class QueueMemory implements Disposable {
     this.tablesAddress = address + offsets[3];
     this.slots = new DataView(slots.buffer);
     this.slotsAddress = address + offsets[4];
-    // Non-blocking: a back-end that fills a counter must not stop whoever signals it.
-    this.kick = createEventFd();
-    this.call = createEventFd();
-    this.err = createEventFd();
   }
 
   /** What the back-end has to know to run the ring from its start. */
   get plan(): RingPlan {
-    const { kick, call, err } = this;
-    const index = this.#index;
+    const { kick, call, err } = this.events;
+    const { index } = this.#options;
     return { index, size: this.ring.size, ...this.#addresses, kick, call, err, base: 0 };
+  }
+
+  /** For another thread, which has the ring to itself. */
+  share(): QueueMemoryHandle {
+    const { index, size, region, offsetBytes, events } = this.#options;
+    return { index, size, region: region.share(), offsetBytes, events: events.share() };
   }
 
   /** An empty ring again, for a back-end that starts anew. */
@@ -110,8 +152,31 @@ export class QueueMemory implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.kick.close();
-    this.call.close();
-    this.err.close();
+    this.events[Symbol.dispose]();
+  }
+}
+
+/** A queue's memory for another thread: good for one `AdoptedQueueMemory`. */
+export interface QueueMemoryHandle {
+  readonly index: number;
+  readonly size: number;
+  readonly region: MemoryRegionHandle;
+  readonly offsetBytes: number;
+  readonly events: QueueEventsHandle;
+}
+
+/** In the other thread. */
+export class AdoptedQueueMemory extends QueueMemory {
+  readonly #region: MemoryRegion;
+
+  constructor(handle: QueueMemoryHandle) {
+    const region = MemoryRegion.adopt(handle.region);
+    super({ ...handle, region, events: QueueEvents.adopt(handle.events) });
+    this.#region = region;
+  }
+
+  override [Symbol.dispose](): void {
+    super[Symbol.dispose]();
+    this.#region[Symbol.dispose]();
   }
 }

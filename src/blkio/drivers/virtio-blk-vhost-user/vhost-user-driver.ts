@@ -22,21 +22,32 @@ import {
   type DriverEvents,
   type QueueChannel,
   type QueuePlan,
+  type SharePlan,
   silentEvents,
 } from '../../driver.ts';
 import { BlkioError } from '../../errors.ts';
-import { MemoryRegion } from '../../memory-region.ts';
+import type { MemoryRegion } from '../../memory-region.ts';
 import type { Property } from '../../property-table.ts';
+import type { VhostUserQueueHandle } from './adopted-queue.ts';
 import { VhostUserConnection } from './connection.ts';
 import { asBlkioError } from './connection-errors.ts';
-import { ENTRIES_PER_TABLE, QueueMemory, queueBytes } from './queue-memory.ts';
+import { DeviceEnd } from './queue-link.ts';
+import { ENTRIES_PER_TABLE } from './queue-memory.ts';
+import { QueueSet } from './queue-set.ts';
 import { Reconnection } from './reconnection.ts';
+import { describeRingFault } from './ring-fault.ts';
 import { defaultSettings, settingsProperties } from './vhost-user-settings.ts';
-import { VirtioBlkChannel } from './virtio-blk-channel.ts';
+import { type ChannelFeatures, VirtioBlkChannel } from './virtio-blk-channel.ts';
 
 const LOST = -Errno.ECONNRESET;
 /** Descriptors of a read or write beside its data: header and status. */
 const AROUND_DATA = 2;
+
+/** The event loop's reactor, on which the connection is. */
+interface Attached {
+  readonly reactor: Reactor;
+  readonly home: AttachedHome;
+}
 
 /** See the module's comment. */
 export class VirtioBlkVhostUserDriver implements Driver {
@@ -44,12 +55,11 @@ export class VirtioBlkVhostUserDriver implements Driver {
   readonly canAddQueues = false;
   events: DriverEvents = silentEvents;
   readonly #settings = defaultSettings();
-  readonly #queues: QueueMemory[] = [];
-  /** Where the queues are. */
-  #queueRegion: MemoryRegion | undefined;
-  readonly #channels = new Set<VirtioBlkChannel>();
+  #queues: QueueSet | undefined;
+  /** Queues in other threads. */
+  readonly #links = new Set<DeviceEnd>();
   #options: ConnectOptions | undefined;
-  #attached: { readonly reactor: Reactor; readonly home: AttachedHome } | undefined;
+  #attached: Attached | undefined;
   #connection: VhostUserConnection | undefined;
   /** Ends the connection that was opened last, in whatever state. */
   #attempt: AbortController | undefined;
@@ -97,11 +107,16 @@ export class VirtioBlkVhostUserDriver implements Driver {
 
   #adopt(connection: VhostUserConnection): void {
     connection.use({
-      onConfigChange: () => this.events.onConfigChange(),
+      onConfigChange: () => this.#onConfigChange(),
       onDisconnect: (reason) => this.#lose(reason),
     });
     this.#connection = connection;
     this.#isLost = false;
+  }
+
+  #onConfigChange(): void {
+    for (const link of this.#links) link.capacityBytes = this.capacityBytes();
+    this.events.onConfigChange();
   }
 
   get #open(): VhostUserConnection {
@@ -132,9 +147,10 @@ export class VirtioBlkVhostUserDriver implements Driver {
       const text = `queue-size ${queueSize}: no request fits, as this back-end has no tables`;
       throw new BlkioError('EINVAL', text);
     }
-    this.#makeQueues(counts.queues + counts.pollQueues);
+    this.#queues = new QueueSet(counts.queues + counts.pollQueues, queueSize);
     try {
-      await this.#startRings(this.#open);
+      await this.#open.shareExactly(this.#regions);
+      await this.#queues.startAll(this.#open.frontend);
       // Without acknowledgements nothing else tells.
       if (this.#isLost) throw new BlkioError('ECONNRESET', `${path}: the back-end hung up`);
     } catch (error) {
@@ -145,48 +161,62 @@ export class VirtioBlkVhostUserDriver implements Driver {
   }
 
   get #regions(): MemoryRegion[] {
-    const queues = this.#queueRegion === undefined ? [] : [this.#queueRegion];
+    const queues = this.#queues === undefined ? [] : [this.#queues.region];
     return [...queues, ...(this.#options?.regions ?? [])];
   }
 
-  #makeQueues(count: number): void {
-    const size = this.#settings.queueSize;
-    const bytes = queueBytes(size);
-    const region = MemoryRegion.allocate(count * bytes);
-    this.#queueRegion = region;
-    for (let index = 0; index < count; index++) {
-      const offsetBytes = index * bytes;
-      this.#queues.push(new QueueMemory({ index, size, region, offsetBytes }));
-    }
-  }
-
-  #dropQueues(): void {
-    for (const queue of this.#queues.splice(0)) queue[Symbol.dispose]();
-    this.#queueRegion?.[Symbol.dispose]();
-    this.#queueRegion = undefined;
-  }
-
-  async #startRings(connection: VhostUserConnection): Promise<void> {
-    await connection.shareExactly(this.#regions);
-    for (const queue of this.#queues) await connection.frontend.startRing(queue.plan);
+  get #started(): QueueSet {
+    if (this.#queues !== undefined) return this.#queues;
+    throw new BlkioError('ENODEV', 'the device is not started');
   }
 
   openQueue({ index, isPolled, reactor, requests, handler }: QueuePlan): QueueChannel {
-    const { features, session } = this.#open.frontend;
-    const { maxSegmentLen, maxSegments } = this.limits();
+    const queues = this.#started;
     const channel = new VirtioBlkChannel({
-      memory: this.#queues[index],
-      ...{ reactor, requests, handler, isPolled, maxSegmentLen, maxSegments },
-      eventIdx: hasFeature(features, RingFeature.EVENT_IDX),
-      indirect: hasFeature(features, RingFeature.INDIRECT_DESC),
-      socket: this.#isLost ? undefined : session.socketNumber,
-      onHangUp: () => this.#checkConnection(),
-      onBroken: (reason) => this.#breakDown(`queue ${index}: ${reason}`),
-      onClose: () => this.#channels.delete(channel),
+      ...this.#channelFeatures(isPolled),
+      ...{ memory: queues.memory(index), reactor, requests, handler },
+      isConnected: !this.#isLost,
+      reconnectsHere: true,
+      watchConnection: () => {
+        const { socketNumber } = this.#open.frontend.session;
+        return reactor.watch(socketNumber, { onReadable: () => this.#checkConnection() });
+      },
+      onBroken: (fault) => this.#breakDown(index, fault),
+      onClose: () => queues.release(index),
     });
-    this.#channels.add(channel);
+    queues.use(index, channel);
     if (this.#failure !== 0) channel.fail(this.#failure);
     return channel;
+  }
+
+  shareQueue({ index, isPolled, lease }: SharePlan): VhostUserQueueHandle {
+    const queues = this.#started;
+    const { reactor } = this.#attached as Attached;
+    const link = new DeviceEnd(reactor, lease, {
+      onQuiet: () => void this.#restartQueue(index),
+      onFault: (fault) => this.#breakDown(index, fault),
+    });
+    this.#links.add(link);
+    link.capacityBytes = this.capacityBytes();
+    queues.use(index, link);
+    if (this.#isLost) link.lose();
+    if (this.#failure !== 0) link.fail(this.#failure);
+    return {
+      kind: 'virtio-blk-vhost-user',
+      memory: queues.memory(index).share(),
+      features: this.#channelFeatures(isPolled),
+      link: link.share(),
+    };
+  }
+
+  #channelFeatures(isPolled: boolean): ChannelFeatures {
+    const { features } = this.#open.frontend;
+    const { maxSegmentLen, maxSegments } = this.limits();
+    return {
+      ...{ isPolled, maxSegmentLen, maxSegments },
+      eventIdx: hasFeature(features, RingFeature.EVENT_IDX),
+      indirect: hasFeature(features, RingFeature.INDIRECT_DESC),
+    };
   }
 
   async mapRegion(region: MemoryRegion): Promise<void> {
@@ -233,7 +263,8 @@ export class VirtioBlkVhostUserDriver implements Driver {
   }
 
   /** A ring is not what it should be: to ask the same of the same back-end again is no good. */
-  #breakDown(what: string): void {
+  #breakDown(index: number, fault: number): void {
+    const what = `queue ${index}: ${describeRingFault(fault)}`;
     if (this.#cutOff(new ProtocolError('BAD_RING', what))) this.#giveUp(IO_ERROR);
   }
 
@@ -242,7 +273,7 @@ export class VirtioBlkVhostUserDriver implements Driver {
     if (this.#isLost || this.#isClosed) return false;
     this.#isLost = true;
     // Before the socket is closed, which they watch.
-    for (const channel of this.#channels) channel.lose();
+    for (const user of this.#queues?.users ?? []) user.lose();
     this.#connection?.close();
     // `start` will tell.
     if (!this.#isStarted) return false;
@@ -252,17 +283,19 @@ export class VirtioBlkVhostUserDriver implements Driver {
 
   #giveUp(failure: number): void {
     this.#failure = failure;
-    for (const channel of this.#channels) channel.fail(failure);
+    for (const user of this.#queues?.users ?? []) user.fail(failure);
   }
 
   async #reconnect(): Promise<void> {
     const before = this.#open;
+    const queues = this.#started;
     const connection = await this.#openConnection(before.frontend.features);
+    let started: readonly number[];
     try {
       if (this.#isClosed) throw new BlkioError('ENOTCONN', 'the device was closed');
       this.#checkSame(before, connection);
-      for (const queue of this.#queues) queue.clear();
-      await this.#startRings(connection);
+      await connection.shareExactly(this.#regions);
+      started = await queues.restart(connection.frontend);
       // Regions may have come and gone meanwhile.
       while (!connection.hasExactly(this.#regions)) await connection.shareExactly(this.#regions);
       this.#adopt(connection);
@@ -272,11 +305,31 @@ export class VirtioBlkVhostUserDriver implements Driver {
     }
     const attempts = this.#reconnection?.attempts ?? 0;
     this.#reconnection = undefined;
-    for (const channel of this.#channels) channel.resume(connection.frontend.session.socketNumber);
+    for (const index of started) queues.resume(index);
+    this.#restartQuiet(started);
     this.events.onReconnect(attempts);
-    if (before.config.capacityBytes !== connection.config.capacityBytes) {
-      this.events.onConfigChange();
+    if (before.config.capacityBytes !== connection.config.capacityBytes) this.#onConfigChange();
+  }
+
+  /** Those that became quiet while others were started. */
+  #restartQuiet(started: readonly number[]): void {
+    for (let index = 0; index < this.#started.count; index++) {
+      if (!started.includes(index)) void this.#restartQueue(index);
     }
+  }
+
+  /** A queue of another thread that has let go of its ring after the back-end came back. */
+  async #restartQueue(index: number): Promise<void> {
+    const connection = this.#connection;
+    if (this.#isLost || connection === undefined) return;
+    const queues = this.#started;
+    try {
+      if (!(await queues.restartOne(connection.frontend, index))) return;
+    } catch {
+      // The connection has ended: its user has been told.
+      return;
+    }
+    if (connection === this.#connection && !this.#isLost) queues.resume(index);
   }
 
   /** What requests and rings were made for must still be there. */
@@ -291,7 +344,7 @@ export class VirtioBlkVhostUserDriver implements Driver {
     const missing = before.frontend.features & ~now.frontend.features;
     if (missing !== 0n) return `without features 0x${missing.toString(16)}`;
     const { maxQueues, ...limits } = now.limits;
-    if (maxQueues < this.#queues.length) return `${maxQueues} queues`;
+    if (maxQueues < this.#started.count) return `${maxQueues} queues`;
     const old = before.limits;
     for (const name of ['requestAlignment', 'maxSegments', 'maxSegmentLen'] as const) {
       if (limits[name] !== old[name]) return `${name} is ${limits[name]}, was ${old[name]}`;
@@ -310,16 +363,22 @@ export class VirtioBlkVhostUserDriver implements Driver {
     this.#attached?.home.close();
     this.#attached?.reactor[Symbol.dispose]();
     this.#attached = undefined;
-    this.#dropQueues();
+    this.#queues?.[Symbol.dispose]();
+    this.#queues = undefined;
   }
 
   close(): void {
     this.#isClosed = true;
+    for (const link of this.#links) {
+      link.fail(-Errno.ENOTCONN);
+      link.close();
+    }
+    this.#links.clear();
     this.#release();
   }
 }
 
-function attach(): { reactor: Reactor; home: AttachedHome } {
+function attach(): Attached {
   const { reactor } = createReactor('attached');
   return { reactor, home: new AttachedHome(reactor) };
 }

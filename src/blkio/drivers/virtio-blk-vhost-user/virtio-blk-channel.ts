@@ -33,15 +33,14 @@ import {
 import { BAD_USED, DriverRing, NO_USED } from '../../../virtqueue/index.ts';
 import type { QueueChannel } from '../../driver.ts';
 import { ENTRIES_PER_TABLE, type QueueMemory, SLOT_BYTES, SlotOffset } from './queue-memory.ts';
+import type { QueueUser } from './queue-set.ts';
+import { RingFault } from './ring-fault.ts';
 
 /** Where a slot is. */
 const Place = { FREE: 0, WAITING: 1, ON_RING: 2 } as const;
 
-export interface VirtioBlkChannelOptions {
-  readonly memory: QueueMemory;
-  readonly reactor: Reactor;
-  readonly requests: DiskRequests;
-  readonly handler: DiskRequestHandler;
+/** What a channel is to make use of. */
+export interface ChannelFeatures {
   readonly isPolled: boolean;
   readonly eventIdx: boolean;
   readonly indirect: boolean;
@@ -49,16 +48,26 @@ export interface VirtioBlkChannelOptions {
   readonly maxSegmentLen: number;
   /** Most pieces it takes. */
   readonly maxSegments: number;
-  /** The connection to the back-end, to notice its end; absent while there is none. */
-  readonly socket: number | undefined;
-  readonly onHangUp: () => void;
+}
+
+export interface VirtioBlkChannelOptions extends ChannelFeatures {
+  readonly memory: QueueMemory;
+  readonly reactor: Reactor;
+  readonly requests: DiskRequests;
+  readonly handler: DiskRequestHandler;
+  /** Whether there is a back-end. */
+  readonly isConnected: boolean;
+  /** It is the event loop of this thread that connects to a back-end that went away. */
+  readonly reconnectsHere: boolean;
+  /** Notice the end of the connection that there is now, if that is for this thread to do. */
+  readonly watchConnection?: (() => Watch) | undefined;
   /** The back-end has broken the ring, or says so. */
-  readonly onBroken: (reason: string) => void;
+  readonly onBroken: (fault: RingFault) => void;
   readonly onClose: () => void;
 }
 
 /** See the module's comment. */
-export class VirtioBlkChannel implements QueueChannel, PollSource {
+export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
   readonly maxSleepMs: number = Number.POSITIVE_INFINITY;
   readonly memory: QueueMemory;
   readonly #options: VirtioBlkChannelOptions;
@@ -96,29 +105,38 @@ export class VirtioBlkChannel implements QueueChannel, PollSource {
     this.#slotOfHead = new Uint16Array(memory.ring.size);
     this.#ring = this.#newRing();
     reactor.addSource(this);
-    this.#isLost = options.socket === undefined;
-    if (options.socket !== undefined) this.#startWatching(options.socket);
+    this.#isLost = !options.isConnected;
+    if (options.isConnected) this.#startWatching();
+  }
+
+  /** It is in the thread that asks. */
+  get isQuiet(): boolean {
+    return this.#isLost;
   }
 
   get needsEventLoop(): boolean {
-    return this.#isLost && this.#failure === 0;
+    return this.#isLost && this.#failure === 0 && this.#options.reconnectsHere;
   }
 
-  #startWatching(socket: number): void {
-    const { reactor, isPolled, onHangUp } = this.#options;
-    const { call, err } = this.memory;
-    this.#watches = [
-      reactor.watch(socket, { onReadable: onHangUp }),
-      reactor.watch(err.number, { onReadable: () => this.#checkErr() }),
-    ];
+  #startWatching(): void {
+    const { reactor, isPolled, watchConnection } = this.#options;
+    const { call, err } = this.memory.events;
+    this.#watches = [reactor.watch(err.number, { onReadable: () => this.#checkErr() })];
+    if (watchConnection !== undefined) this.#watches.push(watchConnection());
     if (isPolled) return;
     // Used entries are looked for in every turn: to wake up is all that is wanted.
     this.#watches.push(reactor.watch(call.number, { onReadable: () => {} }));
   }
 
   #checkErr(): void {
-    if (this.#isLost || !isSignalled(this.memory.err.number)) return;
-    this.#options.onBroken('the back-end says that the ring is broken');
+    if (this.#isLost || !isSignalled(this.memory.events.err.number)) return;
+    this.#break(RingFault.REPORTED);
+  }
+
+  /** Nothing on the ring can be believed any more. */
+  #break(fault: RingFault): void {
+    this.#options.onBroken(fault);
+    this.lose();
   }
 
   #stopWatching(): void {
@@ -251,7 +269,7 @@ export class VirtioBlkChannel implements QueueChannel, PollSource {
     this.#putWaiting();
     if (!this.#needsPublishing) return;
     this.#needsPublishing = false;
-    if (this.#ring.publish()) signalEvent(this.memory.kick.number);
+    if (this.#ring.publish()) signalEvent(this.memory.events.kick.number);
   }
 
   #putWaiting(): void {
@@ -270,7 +288,7 @@ export class VirtioBlkChannel implements QueueChannel, PollSource {
       if (head === NO_USED) break;
       isBusy = true;
       if (head === BAD_USED || this.#place[this.#slotOfHead[head]] !== Place.ON_RING) {
-        this.#options.onBroken('the back-end has used a chain that it does not have');
+        this.#break(RingFault.UNKNOWN_CHAIN);
         return true;
       }
       this.#finish(this.#slotOfHead[head]);
@@ -306,10 +324,10 @@ export class VirtioBlkChannel implements QueueChannel, PollSource {
   }
 
   /** A new back-end has the ring, empty: do what is outstanding. */
-  resume(socket: number): void {
+  resume(): void {
     this.#ring = this.#newRing();
     this.#isLost = false;
-    this.#startWatching(socket);
+    this.#startWatching();
     // What the last one has written may be lost with it, unless it was flushed: write it again.
     this.#isFlushing.fill(0);
     this.#place.forEach((place, slot) => {

@@ -1,0 +1,61 @@
+/** Queues of a file: in the thread that opened it, and in others by descriptors of their own. */
+import { fstatSync } from 'node:fs';
+import {
+  type DiskRequestHandler,
+  type DiskRequests,
+  FileDisk,
+  type FileDiskHandle,
+} from '../../../storage/index.ts';
+import { duplicateFd, Fd, type Reactor } from '../../../sys/index.ts';
+import type { AdoptedChannel } from '../../channel-handle.ts';
+import type { QueueChannel } from '../../driver.ts';
+import type { Lease } from '../../lease.ts';
+
+/** For another thread. The descriptor is the adopter's. */
+export interface FileQueueHandle {
+  readonly kind: 'io_uring';
+  readonly disk: FileDiskHandle;
+}
+
+/** A queue in the thread of the disk. */
+export function openFileQueue(
+  disk: FileDisk,
+  reactor: Reactor,
+  requests: DiskRequests,
+  handler: DiskRequestHandler,
+): QueueChannel {
+  const channel = disk.openChannel(reactor, requests, handler);
+  return {
+    needsEventLoop: false,
+    start: (slot) => channel.start(slot),
+    // The reactor's turn submits.
+    flush: () => {},
+    close: () => channel.close(),
+  };
+}
+
+/** A queue for another thread. */
+export function shareFileQueue(disk: FileDisk): FileQueueHandle {
+  const fd = duplicateFd(disk.descriptor, 'disk').release();
+  return { kind: 'io_uring', disk: { ...disk.share(), fd } };
+}
+
+/** The size of a file as of now; block devices keep theirs. */
+export function fileSizeBytes(disk: FileDisk): number {
+  const { isBlockDevice } = disk.share();
+  return isBlockDevice ? disk.info.sizeBytes : fstatSync(disk.descriptor).size;
+}
+
+/** The other thread's side. */
+export function adoptFileQueue(handle: FileQueueHandle, lease: Lease): AdoptedChannel {
+  const fd = new Fd(handle.disk.fd, 'disk');
+  const disk = new FileDisk(handle.disk, () => fd.close());
+  return {
+    capacityBytes: () => fileSizeBytes(disk),
+    open: (reactor, requests, handler) => openFileQueue(disk, reactor, requests, handler),
+    close: () => {
+      disk.close();
+      lease.end();
+    },
+  };
+}

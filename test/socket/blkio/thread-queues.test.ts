@@ -1,0 +1,5 @@
+/** Queues of one device in several threads. */
+import { LOCAL_PLACES } from '../../support/blkio-place.ts';
+import { threadSuite } from '../../support/blkio-thread-suite.ts';
+
+for (const place of LOCAL_PLACES) threadSuite(place);
