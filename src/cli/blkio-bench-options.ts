@@ -2,7 +2,8 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import { driverNames } from '../blkio/index.ts';
-import { READ_WRITE_MODES, type ReadWriteMode, type ThreadPlan } from './bench/bench-plan.ts';
+import { type BenchPlan, buffersBytes } from './bench/bench-device.ts';
+import { READ_WRITE_MODES, type ReadWriteMode } from './bench/bench-plan.ts';
 import {
   type DeviceArguments,
   isAssigned,
@@ -18,7 +19,7 @@ const MAX_DEPTH = 4096;
 const MAX_BLOCK_BYTES = 64 * 1024 * 1024;
 const MAX_RUNTIME_S = 1_000_000;
 const MAX_RATE = 1_000_000_000;
-/** What one thread's buffers may take up. */
+/** What all buffers may take up. */
 const MAX_BUFFER_BYTES = 1024 ** 3;
 /** The property that says how many requests a queue takes at a time, by driver, and its default. */
 const DEPTH_PROPERTIES: Readonly<Record<string, readonly [name: string, usual: number]>> = {
@@ -30,14 +31,12 @@ const DEPTH_PROPERTIES: Readonly<Record<string, readonly [name: string, usual: n
 /** What the program is asked to do. */
 export interface BlkioBenchConfig {
   readonly output: (typeof OUTPUTS)[number];
-  readonly blockBytes: number;
-  readonly threads: readonly Omit<ThreadPlan, 'control'>[];
+  readonly plan: BenchPlan;
 }
 
 const NOTES = `
-Each thread opens an io_uring device for itself. A vhost-user back-end serves one connection, so one
-thread drives all queues of such a device: --num-threads then only asks for as many queues. A thread
-with one queue sleeps while it waits, a thread with several keeps its processor busy.
+All threads use one device. A thread with one queue sleeps while it waits, a thread with several
+keeps its processor busy.
 
 Writing destroys what is on the device.`;
 
@@ -114,25 +113,17 @@ export function configOf(command: Command): BlkioBenchConfig {
   if (queues < raw.numThreads) {
     throw new UsageError(`--num-queues ${queues}: each of ${raw.numThreads} threads needs one`);
   }
-  const threads = driver === 'virtio-blk-vhost-user' ? 1 : raw.numThreads;
   const load = {
     random: raw.readwrite.startsWith('rand'),
     ...{ readPercent, blockBytes, depth },
     runtimeMs: raw.runtime * 1000,
     rate: (raw.rateIops ?? 0) / queues,
   };
-  const plans = Array.from({ length: threads }, (_, index) => {
-    const firstQueue = Math.floor((queues * index) / threads);
-    return {
-      // The first thread has the lock for all.
-      device: index > 0 && driver === 'io_uring' ? withDefault(device, 'locking', 'false') : device,
-      ...{ load, firstQueue, poll: raw.poll ?? false, allQueues: queues },
-      queues: Math.floor((queues * (index + 1)) / threads) - firstQueue,
-    };
-  });
-  const most = Math.max(...plans.map((plan) => plan.queues)) * depth * Math.max(blockBytes, 4096);
-  if (most > MAX_BUFFER_BYTES) {
-    throw new UsageError(`buffers of ${most} bytes: less --iodepth, --blocksize or --num-queues`);
+  const allBytes = queues * buffersBytes(load);
+  if (allBytes > MAX_BUFFER_BYTES) {
+    const remedy = 'less --iodepth, --blocksize or --num-queues';
+    throw new UsageError(`buffers of ${allBytes} bytes: ${remedy}`);
   }
-  return { output: raw.output, blockBytes, threads: plans };
+  const plan = { device, load, poll: raw.poll ?? false, threads: raw.numThreads, queues };
+  return { output: raw.output, plan };
 }

@@ -6,10 +6,10 @@
  * a request fails, 2 for a wrong command line.
  */
 import { exitNow } from '../sys/index.ts';
+import { openBenchDevice } from './bench/bench-device.ts';
 import { combine, jsonReport, textReport } from './bench/bench-report.ts';
 import { BenchThreads } from './bench/bench-threads.ts';
 import { type BlkioBenchConfig, configOf, createCommand } from './blkio-bench-options.ts';
-import { createDevice } from './device-arguments.ts';
 import { EXIT_FAILURE, fail, failFor, parseOrExit } from './program.ts';
 
 const PROGRAM = 'blkio-bench';
@@ -26,11 +26,11 @@ function stopOnSignal(threads: BenchThreads): void {
   }
 }
 
-async function run({ threads: plans, output, blockBytes }: BlkioBenchConfig): Promise<void> {
-  // Wrong properties are found before there are threads.
-  createDevice(plans[0].device).close();
+async function run({ plan, output }: BlkioBenchConfig): Promise<void> {
+  const { blockBytes } = plan.load;
   const threads = new BenchThreads();
   stopOnSignal(threads);
+  const plans = await openBenchDevice(plan);
   const lanes = await threads.run(plans);
   const results = lanes.map((own) => combine(own, blockBytes));
   const report = output === 'json' ? jsonReport : textReport;
@@ -40,7 +40,7 @@ async function run({ threads: plans, output, blockBytes }: BlkioBenchConfig): Pr
 const config = parseOrExit(createCommand, configOf, process.argv.slice(2));
 try {
   await run(config);
-  // Not `process.exit`: the threads still have their devices.
+  // Not `process.exit`: the threads still have their queues.
   exitNow(0);
 } catch (error) {
   failFor(PROGRAM, error);

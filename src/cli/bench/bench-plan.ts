@@ -1,5 +1,5 @@
 /** What a benchmark does, and what its threads say to the main thread: plain data. */
-import type { DeviceArguments } from '../device-arguments.ts';
+import type { MemoryRegionHandle, QueueHandle } from '../../blkio/index.ts';
 
 /** Names of `--readwrite`, with fio's for the mixed ones. */
 export const READ_WRITE_MODES = [
@@ -27,13 +27,14 @@ export interface LoadPlan {
 
 /** What one thread does. */
 export interface ThreadPlan {
-  readonly device: DeviceArguments;
-  readonly poll: boolean;
   readonly load: LoadPlan;
-  /** Queues of this thread, numbered from `firstQueue` among `allQueues`. */
-  readonly queues: number;
+  /** Of this thread, numbered from `firstQueue` among `allQueues`. */
+  readonly queues: readonly QueueHandle[];
   readonly firstQueue: number;
   readonly allQueues: number;
+  /** Buffers of all queues. */
+  readonly region: MemoryRegionHandle;
+  readonly capacityBytes: number;
   /** Two words by `ControlWord`. */
   readonly control: SharedArrayBuffer;
 }
@@ -59,4 +60,4 @@ export interface LaneResult {
 export type ThreadMessage =
   | { readonly kind: 'ready' }
   | { readonly kind: 'done'; readonly lanes: readonly LaneResult[] }
-  | { readonly kind: 'failed'; readonly message: string; readonly isUsage: boolean };
+  | { readonly kind: 'failed'; readonly message: string };

@@ -1,7 +1,6 @@
 /** The threads of a benchmark, as the main thread sees them: started, let go together, awaited. */
 import { Worker } from 'node:worker_threads';
 import { BlkioError } from '../../blkio/index.ts';
-import { UsageError } from '../program.ts';
 import { ControlWord, type LaneResult, type ThreadMessage, type ThreadPlan } from './bench-plan.ts';
 
 type PlanWithoutControl = Omit<ThreadPlan, 'control'>;
@@ -15,7 +14,7 @@ export class BenchThreads {
    * ends.
    *
    * @returns what each thread's queues have done.
-   * @throws UsageError or BlkioError of the first thread that failed.
+   * @throws BlkioError of the first thread that failed.
    */
   async run(plans: readonly PlanWithoutControl[]): Promise<(readonly LaneResult[])[]> {
     let ready = 0;
@@ -27,7 +26,7 @@ export class BenchThreads {
           worker.once('exit', () => reject(new Error('a thread ended without a result')));
           worker.on('message', (message: ThreadMessage) => {
             if (message.kind === 'done') resolve(message.lanes);
-            else if (message.kind === 'failed') reject(failure(message));
+            else if (message.kind === 'failed') reject(new BlkioError('EIO', message.message));
             else if (++ready === plans.length) this.#order(ControlWord.GO);
           });
         }),
@@ -50,8 +49,4 @@ export class BenchThreads {
     Atomics.store(this.#control, word, 1);
     Atomics.notify(this.#control, word);
   }
-}
-
-function failure({ message, isUsage }: Extract<ThreadMessage, { kind: 'failed' }>): Error {
-  return isUsage ? new UsageError(message) : new BlkioError('EIO', message);
 }

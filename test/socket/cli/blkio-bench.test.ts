@@ -36,7 +36,7 @@ test('JSON has libblkio’s fields, of all threads and of each', async () => {
   assert.equal(aggregate.completions, threads[0].completions + threads[1].completions);
 });
 
-test('a served disk is driven by several queues, polled or not, and is written to', async () => {
+test('a served disk is driven by several queues and threads, polled or not, and is written to', async () => {
   await using disk = await ServedDisk.start({ sizeBytes: SIZE_BYTES });
   const socket = ['virtio-blk-vhost-user', `path=${disk.socketPath}`];
   for (const options of [[], ['--num-queues=3'], ['--poll'], ['--poll', '--num-queues=2']]) {
@@ -44,6 +44,12 @@ test('a served disk is driven by several queues, polled or not, and is written t
     const { aggregate, threads } = await bench(...options, ...write, ...socket);
     assert.equal(threads.length, 1);
     assert(aggregate.writes > 0 && aggregate.reads === 0, options.join(' '));
+  }
+  for (const options of [[], ['--num-queues=5'], ['--poll']]) {
+    const { aggregate, threads } = await bench('--num-threads=2', ...options, ...socket);
+    assert.equal(threads.length, 2);
+    assert(threads[0].reads > 0 && threads[1].reads > 0, options.join(' '));
+    assert.equal(aggregate.writes, 0);
   }
   assert(disk.readImage(0, 65536).some((byte) => byte !== 0));
 });

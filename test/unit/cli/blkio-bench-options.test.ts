@@ -29,10 +29,9 @@ function complaint(...argv: readonly string[]): string {
 }
 
 test('the defaults are those of libblkio', () => {
-  const { output, blockBytes, threads } = parse(...FILE);
-  assert.deepEqual([output, blockBytes, threads.length], ['text', 4096, 1]);
-  const [{ load, poll, queues }] = threads;
-  assert.deepEqual([poll, queues], [false, 1]);
+  const { output, plan } = parse(...FILE);
+  const { load, poll, threads, queues } = plan;
+  assert.deepEqual([output, poll, threads, queues], ['text', false, 1, 1]);
   const expected = { random: false, readPercent: 100, blockBytes: 4096, depth: 1 };
   assert.deepEqual(load, { ...expected, runtimeMs: 30_000, rate: 0 });
 });
@@ -48,7 +47,7 @@ test('modes say how requests follow each other and how many are reads', () => {
     ['randrw', true, 70],
   ];
   for (const [mode, random, readPercent] of cases) {
-    const { load } = parse('--rwmixread=70', '--readwrite', mode, ...FILE).threads[0];
+    const { load } = parse('--rwmixread=70', '--readwrite', mode, ...FILE).plan;
     assert.deepEqual([load.random, load.readPercent], [random, readPercent], mode);
   }
 });
@@ -56,46 +55,24 @@ test('modes say how requests follow each other and how many are reads', () => {
 test('a load that only reads opens the device for reading, unless told otherwise', () => {
   const readOnly = (...argv: readonly string[]): (string | undefined)[] =>
     parse(...argv)
-      .threads[0].device.assignments.filter(({ name }) => name === 'read-only')
+      .plan.device.assignments.filter(({ name }) => name === 'read-only')
       .map(({ text }) => text);
   assert.deepEqual(readOnly(...FILE), ['true']);
   assert.deepEqual(readOnly(...FILE, 'read-only=false'), ['false']);
   assert.deepEqual(readOnly('--readwrite=randrw', ...FILE), []);
 });
 
-test('queues are shared out to threads, and the rate to queues', () => {
-  const { threads } = parse('--num-threads=3', '--num-queues=8', '--rate-iops=80', ...FILE);
-  assert.deepEqual(
-    threads.map(({ firstQueue, queues }) => [firstQueue, queues]),
-    [
-      [0, 2],
-      [2, 3],
-      [5, 3],
-    ],
-  );
-  assert(threads.every(({ load, allQueues }) => load.rate === 10 && allQueues === 8));
-});
-
-test('the first thread locks the file for all', () => {
-  const { threads } = parse('--num-threads=3', '--readwrite=write', ...FILE);
-  const locking = threads.map(({ device }) =>
-    device.assignments.find(({ name }) => name === 'locking'),
-  );
-  const off = { name: 'locking', text: 'false' };
-  assert.deepEqual(locking, [undefined, off, off]);
-});
-
-test('one thread has all queues of a vhost-user device', () => {
-  const { threads } = parse('--num-threads=4', ...SOCKET);
-  assert.deepEqual(
-    threads.map(({ queues }) => queues),
-    [4],
-  );
+test('there is a queue for each thread, unless there are more', () => {
+  const { threads, queues } = parse('--num-threads=3', ...SOCKET).plan;
+  assert.deepEqual([threads, queues], [3, 3]);
+  const { plan } = parse('--num-threads=3', '--num-queues=8', '--rate-iops=80', ...FILE);
+  assert.deepEqual([plan.threads, plan.queues], [3, 8]);
+  assert.equal(plan.load.rate, 10, 'the rate is shared out to queues');
 });
 
 test('deep queues get the room they need', () => {
   const assigned = (...argv: readonly string[]): string[] =>
-    parse('--readwrite=write', ...argv).threads[0].device.assignments.map(
+    parse('--readwrite=write', ...argv).plan.device.assignments.map(
       ({ name, text }) => `${name}=${text}`,
     );
   assert.deepEqual(assigned('--iodepth=128', ...FILE), ['path=image']);
@@ -125,6 +102,6 @@ test('what makes no sense is refused', () => {
 });
 
 test('sizes may have a unit, times a fraction', () => {
-  const { load } = parse('--blocksize=64k', '--runtime=0.5', ...FILE).threads[0];
+  const { load } = parse('--blocksize=64k', '--runtime=0.5', ...FILE).plan;
   assert.deepEqual([load.blockBytes, load.runtimeMs], [65536, 500]);
 });
