@@ -1,6 +1,6 @@
 /**
  * A queue whose user asks for completions: blocking or polling, in a script or a worker. Requests
- * are handed over by `doIo`, not before. A queue belongs to one thread; the order in which requests
+ * are handed over by `doIo`, if not before. A queue belongs to one thread; the order in which requests
  * are done is undefined.
  */
 import { DiskOperation } from '../storage/index.ts';

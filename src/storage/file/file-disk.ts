@@ -25,6 +25,8 @@ export interface FileDiskHandle {
   readonly fd: number;
   readonly isBlockDevice: boolean;
   readonly access: FileAccess;
+  /** See `FileIoOptions`. */
+  readonly isEager?: boolean;
   /** Alignments of direct I/O; absent for buffered I/O. */
   readonly direct?: { readonly memoryBytes: number; readonly offsetBytes: number };
   /** Guards read-modify-write of blocks, see `UnalignedIo`. */
@@ -55,8 +57,8 @@ export class FileDisk implements Disk {
 
   openChannel(reactor: Reactor, requests: DiskRequests, handler: DiskRequestHandler): DiskChannel {
     const openPaths = (ioHandler: FileIoHandler): FilePaths => {
-      const { fd, isBlockDevice, access } = this.#handle;
-      const engine = reactor.fileIo(fd, requests.iovecs, ioHandler);
+      const { fd, isBlockDevice, access, isEager = false } = this.#handle;
+      const engine = reactor.fileIo(fd, requests.iovecs, ioHandler, { isEager });
       const thread = new SyncFileIo(fd, requests.iovecs);
       const writes = {
         memory: thread,

@@ -40,6 +40,12 @@ export interface FileDiskOptions {
   readonly locking?: boolean;
   /** A file of no bytes will do: its user makes it larger by writing. Default: false. */
   readonly mayBeEmpty?: boolean;
+  /**
+   * With direct I/O: hand requests over one by one while few are under way (`FileIoOptions`). For
+   * whoever waits for the device and nothing else; servers have rings to look after meanwhile, and
+   * gain nothing. Default: false.
+   */
+  readonly isEager?: boolean;
 }
 
 /** Alignment to assume where the kernel does not say (before Linux 6.1): what 4Kn disks need. */
@@ -65,6 +71,7 @@ export function openFileDisk(options: FileDiskOptions): FileDisk {
       fd: fd.number,
       isBlockDevice,
       access,
+      isEager: access === 'direct' && (options.isEager ?? false),
       ...(direct === undefined ? {} : { direct }),
       mutex: new SharedMutex().buffer,
     };

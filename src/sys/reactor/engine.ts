@@ -27,13 +27,24 @@ export interface Watch {
   close(): void;
 }
 
+/** How file I/O is to be handed to the kernel. */
+export interface FileIoOptions {
+  /**
+   * Start reads and writes as soon as they are asked for while few are under way, rather than with
+   * the turn's others: for files whose I/O takes a device its time. A device that does one request
+   * after the other would stand idle while a batch is put together, and the thread while the device
+   * does the batch.
+   */
+  readonly isEager?: boolean;
+}
+
 /** See the module's comment. Used by one thread. */
 export interface Engine extends Disposable {
   readonly name: EngineName;
   /** Watch a descriptor; an event that is already there counts. */
   watch(fd: number, handler: ReadinessHandler): Watch;
   /** I/O on a file with the lists of `table`; the handler is called from `poll`. */
-  fileIo(fd: number, table: IovecTable, handler: FileIoHandler): FileIo;
+  fileIo(fd: number, table: IovecTable, handler: FileIoHandler, options?: FileIoOptions): FileIo;
   /** Call the handlers of what has happened, in the kernel's order. True if anything had. */
   poll(): boolean;
   /** Start the file I/O asked for since the last `flush` or `wait`. */

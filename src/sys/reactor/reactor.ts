@@ -12,7 +12,14 @@
  */
 import type { FileIo, FileIoHandler } from '../file-io.ts';
 import type { IovecTable } from '../iovec-table.ts';
-import type { Engine, EngineName, Notifier, ReadinessHandler, Watch } from './engine.ts';
+import type {
+  Engine,
+  EngineName,
+  FileIoOptions,
+  Notifier,
+  ReadinessHandler,
+  Watch,
+} from './engine.ts';
 import { type Timer, Timers } from './timers.ts';
 
 /** Something to be looked at in every turn: a virtqueue in shared memory. Must not throw. */
@@ -48,8 +55,13 @@ export class Reactor implements Disposable {
   }
 
   /** I/O on a file. The descriptor stays the caller's and must outlive it. */
-  fileIo(fd: number, table: IovecTable, handler: FileIoHandler): FileIo {
-    return this.#engine.fileIo(fd, table, handler);
+  fileIo(
+    fd: number,
+    table: IovecTable,
+    handler: FileIoHandler,
+    options: FileIoOptions = {},
+  ): FileIo {
+    return this.#engine.fileIo(fd, table, handler, options);
   }
 
   /** Call `callback` once, `delayMs` from now or a little later. */

@@ -12,11 +12,13 @@ import { Cqe, FSYNC_DATASYNC, Op, POLL_ADD_MULTI, Sqe } from '../io-uring/consta
 import { FixedFiles } from '../io-uring/fixed-files.ts';
 import { type CompletionSink, IoUring } from '../io-uring/io-uring.ts';
 import type { IovecTable } from '../iovec-table.ts';
-import type { Engine, Notifier, ReadinessHandler, Watch } from './engine.ts';
+import type { Engine, FileIoOptions, Notifier, ReadinessHandler, Watch } from './engine.ts';
 import { UringNotifier } from './uring-notifier.ts';
 
 /** Submissions a ring holds before they must be handed over: a batch of the deepest queue. */
 const RING_ENTRIES = 512;
+/** Requests of a file under way up to which each is submitted at once, where that is wanted. */
+const MAX_EAGER = 64;
 /** Target of completions nobody waits for. */
 const NOBODY = 0;
 
@@ -55,8 +57,13 @@ export class UringEngine implements Engine, CompletionSink {
     return new UringWatch(this, fd, handler);
   }
 
-  fileIo(fd: number, table: IovecTable, handler: FileIoHandler): FileIo {
-    return new UringFileIo(this, fd, table, handler);
+  fileIo(
+    fd: number,
+    table: IovecTable,
+    handler: FileIoHandler,
+    { isEager = false }: FileIoOptions = {},
+  ): FileIo {
+    return new UringFileIo(this, fd, table, handler, isEager ? MAX_EAGER : 0);
   }
 
   poll(): boolean {
@@ -141,9 +148,18 @@ class UringFileIo implements FileIo, Target {
   readonly #fixedIndex: number;
   readonly #fd: number;
   readonly #flags: number;
+  readonly #maxEager: number;
+  #underWay = 0;
 
-  constructor(engine: UringEngine, fd: number, table: IovecTable, handler: FileIoHandler) {
+  constructor(
+    engine: UringEngine,
+    fd: number,
+    table: IovecTable,
+    handler: FileIoHandler,
+    maxEager: number,
+  ) {
     this.#engine = engine;
+    this.#maxEager = maxEager;
     this.#ring = engine.ring;
     this.#table = table;
     this.#words = table.words;
@@ -156,6 +172,7 @@ class UringFileIo implements FileIo, Target {
   }
 
   onCompletion(slot: number, result: number): void {
+    this.#underWay -= 1;
     this.#handler.onFileIo(slot, result);
   }
 
@@ -203,9 +220,12 @@ class UringFileIo implements FileIo, Target {
       slot,
       this.#index,
     );
+    this.#underWay += 1;
+    if (this.#underWay <= this.#maxEager) this.#ring.submit();
   }
 
   fdatasync(slot: number): number {
+    this.#underWay += 1;
     const flags = this.#flags;
     const rwFlags = FSYNC_DATASYNC;
     this.#ring.push(Op.FSYNC, flags, this.#fd, 0, 0, 0, 0, 0, rwFlags, slot, this.#index);
@@ -213,6 +233,7 @@ class UringFileIo implements FileIo, Target {
   }
 
   fallocate(slot: number, mode: number, offsetBytes: number, lengthBytes: number): number {
+    this.#underWay += 1;
     this.#ring.push(
       Op.FALLOCATE,
       this.#flags,

@@ -125,7 +125,11 @@ export class IoUringDriver implements Driver {
     const cache = this.#direct ? 'none' : 'writeback';
     const locking = this.#locking;
     try {
-      const disk = openFileDisk({ path, readOnly, cache, locking, mayBeEmpty: true });
+      const disk = openFileDisk({
+        ...{ path, readOnly, cache, locking },
+        mayBeEmpty: true,
+        isEager: true,
+      });
       const stats = fstatSync(disk.descriptor);
       const block = stats.isBlockDevice() ? blockLimits(stats.rdev) : undefined;
       this.#open = { disk, block };
