@@ -84,6 +84,7 @@ async function connect(target: ClientTarget): Promise<Blkio> {
   }
   await blkio.connect();
   blkio.set('num-queues', QUEUES);
+  if (blkio.get('supports-poll-queues')) blkio.set('num-poll-queues', 1);
   await blkio.start();
   return blkio;
 }
@@ -105,8 +106,13 @@ async function main(target: ClientTarget): Promise<void> {
     });
   } else {
     const queues = regions.map((region, index) => new LoadQueue(blkio.queue(index), region));
+    // Where there are none, looking at an ordinary queue all the time has to do.
+    const polled = blkio.get('num-poll-queues') === 1 ? blkio.pollQueue(0) : undefined;
+    const pollQueue = polled === undefined ? queues[0] : new LoadQueue(polled, regions[0]);
     process.on('message', (command: ClientCommand) => {
-      answer(runBlocking(queues.slice(0, command.workload.queues), command));
+      const { workload } = command;
+      const used = workload.polled ? [pollQueue] : queues.slice(0, workload.queues);
+      answer(runBlocking(used, command));
     });
   }
   process.send?.('ready');

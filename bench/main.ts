@@ -127,7 +127,17 @@ async function measure(
   return results;
 }
 
-const HEADINGS = ['', 'kIOPS', 'MB/s', 'p50 us', 'p99 us', 'p99.9 us', 'cpu s/10^6', 'vhostkit is'];
+const HEADINGS = [
+  '',
+  'kIOPS',
+  'MB/s',
+  'p50 us',
+  'p99 us',
+  'p99.9 us',
+  'cpu s/10^6',
+  'cpu %',
+  'vhostkit is',
+];
 
 function printResults(workload: string, results: Readonly<Record<string, Result>>): void {
   const own = results.vhostkit;
@@ -139,6 +149,8 @@ function printResults(workload: string, results: Readonly<Record<string, Result>
     result.p99Us.toFixed(1),
     result.p999Us.toFixed(1),
     result.cpuSecondsPerMillion.toFixed(2),
+    // Of one processor: at 100 a server with one thread can do no more.
+    ((result.cpuSecondsPerMillion * result.iops) / 1e4).toFixed(0),
     own === undefined || result === own ? '' : `${(own.iops / result.iops).toFixed(2)} x`,
   ]);
   console.log(`\n${workload}\n${formatTable([HEADINGS, ...rows])}`);

@@ -111,7 +111,10 @@ export class ServerPeer implements Peer {
   }
 }
 
-/** Start vhostkit's server. One thread for each of the two queues. */
+/** Queues that servers offer: two to sleep on, one to poll. */
+const SERVER_QUEUES = 3;
+
+/** Start vhostkit's server. One thread for each of two queues that are used at a time. */
 export function startVhostkit(medium: Medium, folder: string): Promise<ServerPeer> {
   const socketPath = join(folder, 'vhostkit.sock');
   const disk =
@@ -119,7 +122,12 @@ export function startVhostkit(medium: Medium, folder: string): Promise<ServerPee
       ? [`--disk=null,size=${medium.diskBytes}`]
       : [`--blk-file=${medium.path}`, `--cache=${medium.isDirect ? 'none' : 'writeback'}`];
   // The peers share the file.
-  const rest = ['--locking=off', '--num-queues=2', '--threads=2', '--log-level=warn'];
+  const rest = [
+    '--locking=off',
+    `--num-queues=${SERVER_QUEUES}`,
+    '--threads=2',
+    '--log-level=warn',
+  ];
   const args = [SERVER, `--socket-path=${socketPath}`, ...disk, ...rest];
   return ServerPeer.start('vhostkit', process.execPath, args, socketPath, medium.diskBytes);
 }
@@ -145,8 +153,8 @@ export function startStorageDaemon(
     ...['--object', 'iothread,id=thread0'],
     ...['--blockdev', node],
     '--export',
-    'type=vhost-user-blk,id=export,node-name=disk,writable=on,num-queues=2,iothread=thread0,' +
-      `addr.type=unix,addr.path=${socketPath}`,
+    `type=vhost-user-blk,id=export,node-name=disk,writable=on,num-queues=${SERVER_QUEUES},` +
+      `iothread=thread0,addr.type=unix,addr.path=${socketPath}`,
   ];
   return ServerPeer.start(name, STORAGE_DAEMON, args, socketPath, medium.diskBytes, mode);
 }

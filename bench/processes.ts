@@ -46,8 +46,14 @@ export function spawnPinned(
   args: readonly string[],
   options: SpawnOptions,
 ): ChildProcess {
-  if (!isPinning) return spawn(program, args, options);
-  return spawn('taskset', ['--cpu-list', String(cpu), program, ...args], options);
+  const child = isPinning
+    ? spawn('taskset', ['--cpu-list', String(cpu), program, ...args], options)
+    : spawn(program, args, options);
+  // A measurement that fails is not to leave servers behind.
+  const kill = (): void => void child.kill('SIGKILL');
+  process.once('exit', kill);
+  child.once('exit', () => process.off('exit', kill));
+  return child;
 }
 
 /** A load generator connected to a device. */

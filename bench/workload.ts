@@ -50,5 +50,7 @@ export const WORKLOADS: readonly Workload[] = [
   { ...SEQUENTIAL_128K, operation: 'read' },
   { ...SEQUENTIAL_128K, operation: 'write' },
   ...[32, 128].map((depth) => ({ ...RANDOM_4K, operation: 'read', depth, queues: 2 }) as const),
-  ...[1, 32].map((depth) => ({ ...RANDOM_4K, operation: 'read', depth, polled: true }) as const),
+  ...[1, 32, 128].map(
+    (depth) => ({ ...RANDOM_4K, operation: 'read', depth, polled: true }) as const,
+  ),
 ];
