@@ -16,10 +16,6 @@ export class ReachableMemory {
   readonly shared: SharedArrayBuffer;
   protected readonly table: BigInt64Array;
   readonly #changes: Int32Array;
-  /** The buffer looked up last, the address of its first byte, and the count of changes then. */
-  #lastBuffer: ArrayBufferLike | undefined;
-  #lastAddress = 0;
-  #lastChange = 0;
 
   constructor(shared: SharedArrayBuffer) {
     this.shared = shared;
@@ -27,18 +23,17 @@ export class ReachableMemory {
     this.#changes = new Int32Array(shared, 0, 1);
   }
 
-  /** Address of a buffer's first byte, 0 if it lies in none of the regions. Allocates nothing. */
+  /** Address of a buffer's first byte, 0 if it lies in none of the regions. */
   addressOf(view: Uint8Array): number {
-    const { buffer } = view;
+    const place = placeOfBuffer(view.buffer);
+    if (place === undefined) return 0;
     const change = Atomics.load(this.#changes, CHANGES);
-    if (buffer !== this.#lastBuffer || change !== this.#lastChange) {
-      const place = placeOfBuffer(buffer);
-      if (place === undefined || this.find(place.regionAddress) < 0) return 0;
-      this.#lastBuffer = buffer;
-      this.#lastAddress = place.address;
-      this.#lastChange = change;
+    if (place.finder !== this || place.found !== change) {
+      if (this.find(place.regionAddress) < 0) return 0;
+      place.finder = this;
+      place.found = change;
     }
-    return this.#lastAddress + view.byteOffset;
+    return place.address + view.byteOffset;
   }
 
   /** Word of the region at an address, or -1. */

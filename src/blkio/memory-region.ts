@@ -20,6 +20,9 @@ import { BlkioError } from './errors.ts';
 export interface BufferPlace {
   readonly address: number;
   readonly regionAddress: number;
+  /** Who found last that a device reaches it, and in which state of that one's list. */
+  finder: unknown;
+  found: number;
 }
 
 /** By the buffers that show regions. */
@@ -111,7 +114,8 @@ export class MemoryRegion implements Disposable {
       throw new BlkioError('EINVAL', `a view of ${sizeBytes} bytes: at most ${MAX_VIEW_BYTES}`);
     }
     const buffer = this.#mapping.view(offsetBytes, sizeBytes);
-    places.set(buffer, { address: this.address + offsetBytes, regionAddress: this.address });
+    const address = this.address + offsetBytes;
+    places.set(buffer, { address, regionAddress: this.address, finder: undefined, found: 0 });
     return new Uint8Array(buffer);
   }
 
