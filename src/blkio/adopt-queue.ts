@@ -2,10 +2,11 @@
  * Queues of a device that belongs to another thread, which must keep its event loop going: there a
  * back-end that has gone away is noticed, and connected to again.
  */
-import { AttachedHome, createReactor } from '../sys/index.ts';
+import { AttachedHome } from '../sys/index.ts';
 import type { AsyncQueue } from './async-queue.ts';
 import { BouncePool } from './bounce-pool.ts';
 import { adoptChannel } from './channel-handle.ts';
+import { createDeviceReactor } from './device-reactor.ts';
 import { BlkioError } from './errors.ts';
 import { Lease } from './lease.ts';
 import { ReachableMemory } from './mapped-regions.ts';
@@ -28,7 +29,7 @@ export function adoptQueue(handle: QueueHandle): Queue {
 export function adoptAsyncQueue(handle: QueueHandle): AsyncQueue {
   if (handle.isPolled) throw new BlkioError('ENOTSUP', 'a poll queue is used by doIo');
   const source = adoptSource(handle);
-  const { reactor } = createReactor('attached');
+  const reactor = createDeviceReactor('attached');
   const home = new AttachedHome(reactor);
   return openAsyncQueue(source, {
     reactor,

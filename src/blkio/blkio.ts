@@ -245,7 +245,8 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
   /**
    * A queue to use by `doIo`, in this thread.
    *
-   * @throws BlkioError ENODEV: not started; ENOENT: no queue of this number; EBUSY: in use already.
+   * @throws BlkioError ENODEV: not started; ENOENT: no queue of this number; EBUSY: in use already;
+   *   ENOSYS: `VHOSTKIT_ENGINE` asks for io_uring, and the system refuses it.
    */
   queue(index: number): Queue {
     return this.#startedQueues('ENODEV').openBlocking(index, false);

@@ -2,10 +2,11 @@
  * The queues of a started device: which there are, by number, and those in use. Poll queues have
  * numbers of their own.
  */
-import { AttachedHome, createReactor, type Reactor } from '../sys/index.ts';
+import { AttachedHome, type Reactor } from '../sys/index.ts';
 import type { AsyncQueue } from './async-queue.ts';
 import { BouncePool } from './bounce-pool.ts';
 import type { DeviceChoices } from './device-properties.ts';
+import { createDeviceReactor } from './device-reactor.ts';
 import type { DeviceLimits, Driver } from './driver.ts';
 import { BlkioError } from './errors.ts';
 import { Lease } from './lease.ts';
@@ -82,7 +83,7 @@ export class DeviceQueues {
     this.#firstPolled = numQueues;
   }
 
-  /** @throws BlkioError ENOENT: no queue of this number; EBUSY: in use already. */
+  /** @throws BlkioError ENOENT: no queue of this number; EBUSY: in use already; ENOSYS. */
   openBlocking(index: number, isPolled: boolean): Queue {
     const kind = this.#kind(isPolled);
     kind.checkUnused(index);
@@ -187,7 +188,7 @@ export class DeviceQueues {
 
   #attach(): { readonly reactor: Reactor; readonly home: AttachedHome } {
     if (this.#attached === undefined) {
-      const { reactor } = createReactor('attached');
+      const reactor = createDeviceReactor('attached');
       this.#attached = { reactor, home: new AttachedHome(reactor) };
     }
     return this.#attached;

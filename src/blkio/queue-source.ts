@@ -1,8 +1,9 @@
 /** What a queue is made of, in the device's own thread or in another, and how it is made. */
 import type { DiskRequestHandler, DiskRequests } from '../storage/index.ts';
-import { createReactor, type Reactor } from '../sys/index.ts';
+import type { Reactor } from '../sys/index.ts';
 import { AsyncQueue } from './async-queue.ts';
 import type { BouncePool } from './bounce-pool.ts';
+import { createDeviceReactor } from './device-reactor.ts';
 import type { DeviceLimits, QueueChannel } from './driver.ts';
 import type { ReachableMemory } from './mapped-regions.ts';
 import { Queue } from './queue.ts';
@@ -43,7 +44,7 @@ function openCore(
 /** A queue to use by `doIo`, on a reactor of its own. */
 export function openBlockingQueue(source: QueueSource): Queue {
   const { slots, isPolled } = source;
-  const { reactor } = createReactor('blocking');
+  const reactor = createDeviceReactor('blocking');
   return new Queue({
     reactor,
     isPolled,

@@ -5,7 +5,6 @@
  */
 import {
   AttachedHome,
-  createReactor,
   Errno,
   IO_ERROR,
   isHungUp,
@@ -15,6 +14,7 @@ import {
 import { ProtocolError } from '../../../vhost-user/index.ts';
 import { hasFeature } from '../../../virtio-blk/index.ts';
 import { RingFeature } from '../../../virtqueue/index.ts';
+import { createDeviceReactor } from '../../device-reactor.ts';
 import {
   type ConnectOptions,
   type DeviceLimits,
@@ -379,6 +379,6 @@ export class VirtioBlkVhostUserDriver implements Driver {
 }
 
 function attach(): Attached {
-  const { reactor } = createReactor('attached');
+  const reactor = createDeviceReactor('attached');
   return { reactor, home: new AttachedHome(reactor) };
 }
