@@ -1,10 +1,11 @@
 /** Connecting a device to something that is not the back-end it should be. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { listenUnix } from '../../src/sys/index.ts';
+import { asNobody } from '../support/as-nobody.ts';
 import { assertFails, failureOf, vhostUserDevice } from '../support/client-device.ts';
 import { steadyDescriptors, untilDescriptors } from '../support/descriptor-count.ts';
 import {
@@ -56,6 +57,27 @@ suite('a socket that is none', () => {
       writeFileSync(path, 'no socket');
       using device = vhostUserDevice(path);
       await assertFails(device.connect(), 'ECONNREFUSED');
+    }));
+
+  test('no permission to connect', () =>
+    withFolder(async (folder) => {
+      const path = join(folder, 'socket');
+      using _listener = listenUnix(path, 1);
+      chmodSync(path, 0o400);
+      chmodSync(folder, 0o755);
+      using device = vhostUserDevice(path);
+      const error = await asNobody(() => assertFails(device.connect(), 'EACCES'));
+      assert.match(error.message, /permission denied/);
+    }));
+
+  test('links that lead in a circle', () =>
+    withFolder(async (folder) => {
+      const path = join(folder, 'link');
+      symlinkSync(path, path);
+      using device = vhostUserDevice(path);
+      // Codes that say nothing to users of a device are in the message.
+      const error = await assertFails(device.connect(), 'EIO');
+      assert.match(error.message, /ELOOP/);
     }));
 
   test('a path that is too long', async () => {

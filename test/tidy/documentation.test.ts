@@ -29,6 +29,17 @@ test('every error code is in the reference', () => {
   assert.deepEqual(documented.sort(), codes.sort());
 });
 
+test('every error code of the client library is named by a test of it', () => {
+  const codes = errorCodes(readSource('src/blkio/errors.ts').text);
+  assert(codes.length > 15, 'the search for codes finds too few');
+  const tests = ['unit', 'socket', 'support']
+    .flatMap((folder) => filesUnder(`test/${folder}`, '.ts'))
+    .filter(({ text }) => text.includes('src/blkio/index'));
+  const isNamed = (code: string): boolean => tests.some(({ text }) => text.includes(`'${code}'`));
+  const missing = codes.filter((code) => !isNamed(code));
+  assert.deepEqual(missing, []);
+});
+
 test('every option of vhost-user-blk is in the README, and no other', () => {
   const options = createCommand('0').options.map(({ long }) => long ?? '');
   const readme = readSource('README.md').text;
