@@ -4,6 +4,11 @@ export type { Disk, DiskChannel, DiskHandle, DiskInfo, DiskRequestHandler } from
 export { DiskFlag, DiskOperation, DiskRequests } from './disk-requests.ts';
 export { StorageError, type StorageErrorCode } from './errors.ts';
 export { FileDisk, type FileDiskHandle } from './file/file-disk.ts';
-export { CACHE_MODES, type CacheMode, openFileDisk } from './file/open-file-disk.ts';
+export {
+  CACHE_MODES,
+  type CacheMode,
+  type OptionSpelling,
+  openFileDisk,
+} from './file/open-file-disk.ts';
 export { NullDisk } from './null-disk.ts';
 export { type DiskSpecification, openDisk, parseDiskOption, parseSize } from './open-disk.ts';

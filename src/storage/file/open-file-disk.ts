@@ -46,7 +46,17 @@ export interface FileDiskOptions {
    * gain nothing. Default: false.
    */
   readonly isEager?: boolean;
+  /** How the one who reads the messages has to write options. Default: as on the command line. */
+  readonly spelling?: OptionSpelling;
 }
+
+/** Options as messages name them. */
+export interface OptionSpelling {
+  readonly noLocking: string;
+  readonly directIo: string;
+}
+
+const COMMAND_LINE: OptionSpelling = { noLocking: '--locking=off', directIo: '--cache=none' };
 
 /** Alignment to assume where the kernel does not say (before Linux 6.1): what 4Kn disks need. */
 const ASSUMED_DIRECT_ALIGNMENT = 4096;
@@ -55,12 +65,12 @@ const MAX_BLOCK_BYTES = 65536;
 
 /** Open a raw image or a block device. Throws a `StorageError`. */
 export function openFileDisk(options: FileDiskOptions): FileDisk {
-  const { path, readOnly = false, cache = 'writeback', locking = true } = options;
+  const { path, cache = 'writeback', locking = true } = options;
   const stats = checkKind(path);
   const isBlockDevice = stats.isBlockDevice();
-  const fd = open(path, readOnly, cache === 'none', isBlockDevice && locking);
+  const fd = open(options, isBlockDevice && locking);
   try {
-    if (locking) lock(fd, path, readOnly);
+    if (locking) lock(fd, options);
     const direct = cache === 'none' ? alignment(fd.number, isBlockDevice) : undefined;
     const info = inspect(fd.number, stats, options, direct?.offsetBytes);
     const access = chooseAccess(fd.number, cache);
@@ -105,36 +115,42 @@ function openFailed(path: string, error: unknown): StorageError {
   return new StorageError('DISK_OPEN_FAILED', `cannot open ${path}: ${reason}`, { cause: error });
 }
 
-function open(path: string, readOnly: boolean, direct: boolean, exclusive: boolean): Fd {
+function open(options: FileDiskOptions, exclusive: boolean): Fd {
+  const { path, readOnly = false, cache, spelling = COMMAND_LINE } = options;
   const flags = readOnly ? Open.RDONLY : Open.RDWR;
+  const direct = cache === 'none';
   // A block device opened exclusively cannot be mounted or part of a volume at the same time.
   const exclusively = exclusive && !readOnly ? Open.EXCL : 0;
   try {
     return openFile(path, flags | exclusively | (direct ? Open.DIRECT : 0));
   } catch (error) {
     if (error instanceof SystemError && direct && error.code === 'EINVAL') {
-      const message = `cannot open ${path} with --cache=none: its file system has no direct I/O`;
+      const what = `cannot open ${path} with ${spelling.directIo}`;
+      const message = `${what}: its file system has no direct I/O`;
       throw new StorageError('DISK_OPEN_FAILED', message, { cause: error });
     }
-    if (error instanceof SystemError && error.code === 'EBUSY') throw inUse(path, 'it is mounted');
+    if (error instanceof SystemError && error.code === 'EBUSY') {
+      throw inUse(options, 'it is mounted');
+    }
     throw openFailed(path, error);
   }
 }
 
-function inUse(path: string, why: string): StorageError {
-  const hint = 'stop that process, or use --locking=off if you know that it is safe';
+function inUse({ path, spelling = COMMAND_LINE }: FileDiskOptions, why: string): StorageError {
+  const hint = `stop that process, or use ${spelling.noLocking} if you know that it is safe`;
   return new StorageError('DISK_IN_USE', `${path} is in use: ${why} (${hint})`);
 }
 
-function lock(fd: Fd, path: string, readOnly: boolean): void {
+function lock(fd: Fd, options: FileDiskOptions): void {
+  const { path, readOnly = false, spelling = COMMAND_LINE } = options;
   let conflict: string | undefined;
   try {
     conflict = lockImage(fd.number, readOnly);
   } catch (error) {
-    const hint = 'its file system has no locks; use --locking=off';
+    const hint = `its file system has no locks; use ${spelling.noLocking}`;
     throw new StorageError('DISK_OPEN_FAILED', `cannot lock ${path}: ${hint}`, { cause: error });
   }
-  if (conflict !== undefined) throw inUse(path, conflict);
+  if (conflict !== undefined) throw inUse(options, conflict);
 }
 
 function alignment(fd: number, isBlockDevice: boolean): DirectIoAlignment {

@@ -129,7 +129,11 @@ for (const place of FILE_PLACES) {
     test('a file that is in use: EBUSY, unless locking is off', { skip }, async () => {
       await using disk = await place.start();
       const first = await disk.started();
-      await assert.rejects(disk.connected(), withCode('EBUSY'));
+      await assert.rejects(disk.connected(), (error: Error) => {
+        // What the reader can set, by its name here.
+        assert.match(error.message, /is in use: .*\(stop that process, or use locking=false if /);
+        return withCode('EBUSY')(error);
+      });
       await disk.started({ locking: false });
       first.close();
       await disk.started();
@@ -172,6 +176,18 @@ suite('files that cannot be used', () => {
     await assert.rejects(device.connect(), (error: Error) => {
       assert.match(error.message, /too many symbolic links/);
       return withCode('EIO')(error);
+    });
+  });
+
+  test('a file without direct I/O: EINVAL, and what asked for it is named', async () => {
+    using device = new Blkio('io_uring');
+    // The kernel's own files are on such a file system.
+    device.set('path', '/proc/self/environ');
+    device.set('read-only', true);
+    device.set('direct', true);
+    await assert.rejects(device.connect(), (error: Error) => {
+      assert.match(error.message, /^cannot open \S+ with direct=true: its file system has no /);
+      return withCode('EINVAL')(error);
     });
   });
 

@@ -4,7 +4,12 @@
  * channel takes other ways.
  */
 import { closeSync, constants as fsConstants, fstatSync, readFileSync } from 'node:fs';
-import { type FileDisk, openFileDisk, StorageError } from '../../../storage/index.ts';
+import {
+  type FileDisk,
+  type OptionSpelling,
+  openFileDisk,
+  StorageError,
+} from '../../../storage/index.ts';
 import { SEGMENTS_PER_SLOT } from '../../../sys/index.ts';
 import type { ChannelHandle } from '../../channel-handle.ts';
 import {
@@ -27,6 +32,8 @@ const PAGE_BYTES = 4096;
 const INT_MAX = 2 ** 31 - 1;
 const UINT64_MAX = 2n ** 64n - 1n;
 const NO_FD = -1;
+/** Properties, for messages. */
+const SPELLING: OptionSpelling = { noLocking: 'locking=false', directIo: 'direct=true' };
 /** Bits of a descriptor's flags (O_ACCMODE). */
 const ACCESS_MODES = fsConstants.O_RDONLY | fsConstants.O_WRONLY | fsConstants.O_RDWR;
 
@@ -129,6 +136,7 @@ export class IoUringDriver implements Driver {
         ...{ path, readOnly, cache, locking },
         mayBeEmpty: true,
         isEager: true,
+        spelling: SPELLING,
       });
       const stats = fstatSync(disk.descriptor);
       const block = stats.isBlockDevice() ? blockLimits(stats.rdev) : undefined;
