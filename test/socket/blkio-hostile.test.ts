@@ -110,8 +110,7 @@ suite('a back-end breaks the ring by', () => {
         device.use(device.head(0));
         await assertFails(read, code);
         const [next] = await startReadsAfter(started);
-        device.setStatus(device.head(1), 0);
-        device.use(device.head(1));
+        device.answer(1);
         await next;
         assert.equal(queue.outstanding, 0);
       }));
@@ -210,9 +209,7 @@ suite('a back-end that', () => {
         await eventually('all are on the ring', () => backend.device.availableCount === SLOTS);
         assert.ok(backend.device.takeKick());
         for (let number = 0; number < SLOTS; number++) {
-          const head = backend.device.head(number);
-          backend.device.setStatus(head, 0);
-          backend.device.use(head);
+          backend.device.answer(number);
         }
         await Promise.all(reads);
         assert.equal(device.state, 'started');

@@ -71,13 +71,31 @@ export class FakeDevice implements Disposable {
     return this.#view(this.#available, 4 + 2 * this.#size).getUint16(4 + 2 * number, true);
   }
 
-  /** Write a chain's status byte: the last descriptor of its indirect table. */
-  setStatus(head: number, status: number): void {
+  /** A chain's descriptors, which are in an indirect table. */
+  #chain(head: number): DataView {
     const table = this.#view(this.#descriptors + 16 * head, 16);
-    const length = table.getUint32(8, true);
-    const entries = this.#view(Number(table.getBigUint64(0, true)), length);
-    const at = Number(entries.getBigUint64(length - 16, true));
+    return this.#view(Number(table.getBigUint64(0, true)), table.getUint32(8, true));
+  }
+
+  /** The type of the request in a chain (`RequestType`). */
+  requestType(head: number): number {
+    return this.#view(Number(this.#chain(head).getBigUint64(0, true)), 16).getUint32(0, true);
+  }
+
+  /** Write a chain's status byte: the last descriptor. */
+  setStatus(head: number, status: number): void {
+    const chain = this.#chain(head);
+    const at = Number(chain.getBigUint64(chain.byteLength - 16, true));
     this.#view(at, 1).setUint8(0, status);
+  }
+
+  /** Answer the chain of a number with success. Returns the type of its request. */
+  answer(number: number): number {
+    const head = this.head(number);
+    const type = this.requestType(head);
+    this.setStatus(head, 0);
+    this.use(head);
+    return type;
   }
 
   /** Put an entry on the used ring and show it; `skip` more than that if the index is to lie. */

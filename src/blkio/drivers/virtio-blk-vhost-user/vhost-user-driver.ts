@@ -12,7 +12,7 @@ import {
   silentLogger,
 } from '../../../sys/index.ts';
 import { ProtocolError } from '../../../vhost-user/index.ts';
-import { hasFeature } from '../../../virtio-blk/index.ts';
+import { BlockFeature, hasFeature } from '../../../virtio-blk/index.ts';
 import { RingFeature } from '../../../virtqueue/index.ts';
 import { createDeviceReactor } from '../../device-reactor.ts';
 import {
@@ -216,6 +216,7 @@ export class VirtioBlkVhostUserDriver implements Driver {
       ...{ isPolled, maxSegmentLen, maxSegments },
       eventIdx: hasFeature(features, RingFeature.EVENT_IDX),
       indirect: hasFeature(features, RingFeature.INDIRECT_DESC),
+      canFlush: hasFeature(features, BlockFeature.FLUSH),
     };
   }
 

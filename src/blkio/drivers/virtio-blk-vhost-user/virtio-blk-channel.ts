@@ -44,6 +44,8 @@ export interface ChannelFeatures {
   readonly isPolled: boolean;
   readonly eventIdx: boolean;
   readonly indirect: boolean;
+  /** FLUSH is negotiated: else the device has no volatile cache, and is not to be sent one. */
+  readonly canFlush: boolean;
   /** The longest piece the device takes; 0: no limit. */
   readonly maxSegmentLen: number;
   /** Most pieces it takes. */
@@ -165,6 +167,8 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
     const noFallback = (requests.flags[slot] & DiskFlag.NO_FALLBACK) !== 0;
     // How the device zeroes is not for the driver to know.
     if (noFallback) return -Errno.EOPNOTSUPP;
+    // What has been done is stable then (virtio 1.3, 5.2.6.2).
+    if (!this.#options.canFlush && requests.operation[slot] === DiskOperation.FLUSH) return 0;
     if (this.#dataPieces(slot) > this.#options.maxSegments) return -Errno.EINVAL;
     if (this.#isLost || this.#waiting.length > 0 || !this.#put(slot)) this.#enqueue(slot);
     return PENDING;
@@ -299,8 +303,9 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
 
   #finish(slot: number): void {
     const result = resultOf(this.#slots.getUint8(slot * SLOT_BYTES + SlotOffset.STATUS));
-    const isStable = (this.#requests.flags[slot] & DiskFlag.STABLE) !== 0;
-    if (result === 0 && isStable && this.#isFlushing[slot] === 0) {
+    const mustBeStable = (this.#requests.flags[slot] & DiskFlag.STABLE) !== 0;
+    const needsFlush = mustBeStable && this.#options.canFlush;
+    if (result === 0 && needsFlush && this.#isFlushing[slot] === 0) {
       this.#isFlushing[slot] = 1;
       if (!this.#put(slot)) this.#enqueue(slot);
       return;
