@@ -117,8 +117,8 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
   /**
    * Reach the device. Does nothing when it is connected. May be called again when it has failed.
    *
-   * @throws BlkioError EBUSY: it is started; ENODEV: it is closed; others say why it can't be
-   *   reached.
+   * @throws BlkioError EBUSY: it is started; ENODEV: it is closed, or was meanwhile; others say why
+   *   it can't be reached.
    */
   connect(): Promise<void> {
     return this.#inTurn(async () => {
@@ -126,7 +126,8 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
       if (this.#state === 'started') throw new BlkioError('EBUSY', 'the device is started already');
       if (this.#state === 'connected') return;
       const { readOnly } = this.#choices;
-      await this.#driver.connect({ readOnly, regions: this.#regions });
+      await this.#orClosed(this.#driver.connect({ readOnly, regions: this.#regions }));
+      this.#checkOpen();
       this.#state = 'connected';
     });
   }
@@ -134,9 +135,9 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
   /**
    * Start the queues. Does nothing when it is started.
    *
-   * @throws BlkioError ENODEV: it is not connected, or closed; EROFS: it is read-only and nobody
-   *   said that this is all right; EINVAL: no queues, or more than there are. Others are the
-   *   device's: it is not connected any more then.
+   * @throws BlkioError ENODEV: it is not connected, or closed, perhaps meanwhile; EROFS: it is
+   *   read-only and nobody said that this is all right; EINVAL: no queues, or more than there are.
+   *   Others are the device's: it is not connected any more then.
    */
   start(): Promise<void> {
     return this.#inTurn(async () => {
@@ -147,7 +148,8 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
       this.#checkStart(queues, pollQueues);
       if (this.#driver.limits().needsMemRegions) this.#makeBounce(queues + pollQueues);
       try {
-        await this.#driver.start({ queues, pollQueues });
+        await this.#orClosed(this.#driver.start({ queues, pollQueues }));
+        this.#checkOpen();
       } catch (error) {
         this.#dropBounce();
         this.#state = 'created';
@@ -193,6 +195,16 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
     if (this.#isClosed) throw new BlkioError('ENODEV', 'the device is closed');
   }
 
+  /** What a driver is at fails when the device is closed: that is the reason then. */
+  async #orClosed(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (cause) {
+      if (!this.#isClosed) throw cause;
+      throw new BlkioError('ENODEV', 'the device was closed', { cause });
+    }
+  }
+
   /** Changes of what the device knows take place one after the other, each on what the last left. */
   #inTurn(change: () => Promise<void>): Promise<void> {
     const turn = this.#lastChange.then(change);
@@ -203,8 +215,8 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
   /**
    * Let the device reach a region without copying.
    *
-   * @throws BlkioError ENODEV: it is not connected; EINVAL: it is mapped already, or misaligned;
-   *   ENOMEM: the device has no room for another.
+   * @throws BlkioError ENODEV: it is not connected, or was closed meanwhile; EINVAL: it is mapped
+   *   already, or misaligned; ENOMEM: the device has no room for another.
    */
   mapRegion(region: MemoryRegion): Promise<void> {
     return this.#inTurn(() => this.#mapRegion(region));
@@ -225,7 +237,10 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
     }
     this.#regions.add(region);
     try {
-      if (this.#state === 'started') await this.#driver.mapRegion(region);
+      if (this.#state === 'started') {
+        await this.#orClosed(this.#driver.mapRegion(region));
+        this.#checkOpen();
+      }
     } catch (error) {
       this.#regions.delete(region);
       throw error;
@@ -316,7 +331,7 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
 
   /**
    * Let the device go. No request may be outstanding, unless the device is out of reach: then they
-   * fail with ENOTCONN.
+   * fail with ENOTCONN. What `connect`, `start` and `mapRegion` are at ends with ENODEV.
    */
   close(): void {
     if (this.#isClosed) return;

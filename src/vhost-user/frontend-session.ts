@@ -120,6 +120,8 @@ export class FrontendSession {
 
   /** Open the channel on which the back-end speaks first. */
   async openBackendChannel(): Promise<void> {
+    // A session that was closed may have lost its reactor, too.
+    this.#checkOpen('SET_BACKEND_REQ_FD');
     const [ours, theirs] = createSocketPair();
     this.#backendChannel = new Channel(this.#reactor, ours, {
       onFrame: async (frame) => this.#onBackendMessage(frame),

@@ -17,6 +17,7 @@ import {
   fakeConfig,
   type Reaction,
 } from '../support/fake-backend.ts';
+import { messagesOfSetUp, setUp, withEachMessage } from '../support/fake-set-up.ts';
 import { packed, rawFrame } from '../support/raw-frontend.ts';
 
 const VERSION_1 = 1n << 32n;
@@ -251,30 +252,8 @@ suite('connecting to a back-end that hangs up', () => {
   });
 });
 
-suite('closing', () => {
-  test('while each message waits for its answer', async () => {
-    const before = await steadyDescriptors();
-    await withEachMessage(async (backend, at) => {
-      const device = vhostUserDevice(backend.socketPath);
-      const isWaiting = new Promise<void>((resolve) => {
-        backend.script = ({ number }) => {
-          if (number !== at) return 'usual';
-          resolve();
-          return 'silence';
-        };
-      });
-      const outcome = setUp(device);
-      outcome.catch(() => {});
-      await isWaiting;
-      device.close();
-      await assertFails(outcome, 'ECONNRESET');
-      await assertFails(device.connect(), 'ENODEV');
-      device.close();
-    });
-    await untilDescriptors(before);
-  });
-
-  test('two calls of connect make one connection', async () => {
+suite('calls at the same time', () => {
+  test('make one connection, and start the ring once', async () => {
     using backend = new FakeBackend();
     using device = vhostUserDevice(backend.socketPath);
     await Promise.all([device.connect(), device.connect()]);
@@ -283,31 +262,3 @@ suite('closing', () => {
     assert.equal(backend.messages.filter((name) => name === 'SET_VRING_KICK').length, 1);
   });
 });
-
-async function setUp(device: { connect(): Promise<void>; start(): Promise<void> }): Promise<void> {
-  await device.connect();
-  await device.start();
-}
-
-/** Names of the messages from the first to the one that makes the ring run. */
-async function messagesOfSetUp(options: FakeBackendOptions = {}): Promise<readonly string[]> {
-  using backend = new FakeBackend(options);
-  using device = vhostUserDevice(backend.socketPath);
-  await setUp(device);
-  return [...backend.messages];
-}
-
-/** Run `body` for each message that is answered, each time with a new back-end. */
-async function withEachMessage(
-  body: (backend: FakeBackend, at: number, message: string) => Promise<void>,
-): Promise<void> {
-  const names = await messagesOfSetUp();
-  assert.ok(names.length > 15, names.join());
-  for (const [at, name] of names.entries()) {
-    // Before acknowledgements are agreed on, only questions have answers.
-    const isAnswered = name.startsWith('GET_') || at > names.indexOf('SET_PROTOCOL_FEATURES');
-    if (!isAnswered) continue;
-    using backend = new FakeBackend();
-    await body(backend, at, name);
-  }
-}

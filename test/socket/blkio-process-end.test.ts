@@ -59,7 +59,15 @@ const PROGRAMS: readonly (readonly [string, (message: FakeMessage) => Reaction, 
       'was closed while it connected',
       () => 'silence',
       'const wait = device.connect().catch(say); await new Promise(setImmediate); device.close(); await wait;',
-      'ECONNRESET end',
+      'ENODEV end',
+    ],
+    [
+      'was closed while it started',
+      (message) => (isStarting(message) ? 'silence' : 'usual'),
+      `await device.connect(); const wait = device.start().catch(say);
+    for (let turn = 0; turn < 100; turn++) await new Promise(setImmediate);
+    device.close(); await wait;`,
+      'ENODEV end',
     ],
     [
       'was closed while it looked for its back-end',

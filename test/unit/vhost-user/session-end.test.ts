@@ -45,3 +45,12 @@ test('descriptors that are replaced or refused are closed at once', () =>
     }
     await untilDescriptors(before);
   }));
+
+test('a session that was closed opens no channel any more', () =>
+  withPair(async (frontend) => {
+    await negotiate(frontend, ['REPLY_ACK', 'BACKEND_REQ']);
+    frontend.close();
+    const before = await steadyDescriptors();
+    await assert.rejects(frontend.openBackendChannel(), { code: 'DISCONNECTED' });
+    await untilDescriptors(before);
+  }));
