@@ -2,23 +2,20 @@
  * Where the client library's tests run: a driver, and something to connect it to. One suite runs
  * over all places, as libblkio's own tests do.
  */
-import {
-  closeSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeSync,
-} from 'node:fs';
+import { rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Blkio, type PropertyValue } from '../../src/blkio/index.ts';
-import { eventually } from './eventually.ts';
+import { attachLoop, cannotLoop } from './host-file-systems.ts';
 import { missingDirectIo } from './page-cache.ts';
-import { readFileAt } from './served-disk.ts';
+import {
+  type Backend,
+  DISK_BYTES,
+  type DiskOptions,
+  imageFolderIn,
+  imagePathIn,
+  PlacedDisk,
+  type Settings,
+} from './placed-disk.ts';
 import { ServerProgram } from './server-program.ts';
 import {
   type StorageDaemonOptions,
@@ -26,22 +23,10 @@ import {
   storageDaemonRequirements,
 } from './storage-daemon.ts';
 
-/** Bytes of a disk, unless a test says otherwise. */
-export const DISK_BYTES: number = 1024 * 1024;
+export { DISK_BYTES, PlacedDisk, type Settings };
+
 /** Queues that a back-end offers. */
 export const BACKEND_QUEUES = 4;
-const TIME_LIMIT_MS = 60_000;
-
-/** Properties to set, by name. */
-export type Settings = Readonly<Record<string, PropertyValue>>;
-
-export interface DiskOptions {
-  /** What the disk holds; default: zeros, `DISK_BYTES` of them. */
-  readonly content?: Uint8Array;
-  readonly sizeBytes?: number;
-  /** The back-end offers a disk that can't be written; for files it makes no difference. */
-  readonly readOnly?: boolean;
-}
 
 /** A driver, and how to get at something to connect it to. */
 export interface BlkioPlace {
@@ -51,110 +36,10 @@ export interface BlkioPlace {
   readonly skip: string | false;
   /** Requests must be whole blocks of so many bytes. */
   readonly blockBytes: number;
+  /** Writes behind the end make the disk larger. */
+  readonly canGrow: boolean;
   /** The back-end's end; nothing for a file. */
   start(options?: DiskOptions): Promise<PlacedDisk>;
-}
-
-/** The other end, for a test. */
-interface Backend {
-  readonly pid: number;
-  stop(): Promise<unknown>;
-}
-
-/** A disk at a place, and devices connected to it. */
-export class PlacedDisk implements AsyncDisposable {
-  readonly driver: string;
-  /** The property of that name. */
-  readonly path: string;
-  readonly imagePath: string;
-  readonly #settings: Settings;
-  readonly #folder: string;
-  readonly #backend: Backend | undefined;
-  readonly #devices: Blkio[] = [];
-  readonly #limit: NodeJS.Timeout;
-
-  constructor(driver: string, folder: string, settings: Settings, backend: Backend | undefined) {
-    this.driver = driver;
-    this.imagePath = join(folder, 'image');
-    this.path = backend === undefined ? this.imagePath : join(folder, 'socket');
-    this.#settings = settings;
-    this.#folder = folder;
-    this.#backend = backend;
-    // A request that is never answered fails then.
-    this.#limit = setTimeout(() => void backend?.stop(), TIME_LIMIT_MS);
-  }
-
-  /** A device that knows the path. It is closed with the disk. */
-  device(settings: Settings = {}): Blkio {
-    const device = new Blkio(this.driver);
-    this.#devices.push(device);
-    const all: Settings = { path: this.path, ...this.#settings, ...settings };
-    for (const [name, value] of Object.entries(all)) device.set(name, value);
-    return device;
-  }
-
-  async connected(settings?: Settings): Promise<Blkio> {
-    const device = this.device(settings);
-    await device.connect();
-    return device;
-  }
-
-  /** @param settings - to set before connecting. @param later - and after. */
-  async started(settings?: Settings, later: Settings = {}): Promise<Blkio> {
-    const device = await this.connected(settings);
-    for (const [name, value] of Object.entries(later)) device.set(name, value);
-    await device.start();
-    return device;
-  }
-
-  /** End the back-end the hard way, at once; wait to know that it is gone. */
-  async killBackend(): Promise<void> {
-    process.kill(this.#backendPid, 'SIGKILL');
-    await this.#backend?.stop();
-  }
-
-  /** Have the back-end answer nothing, until `resumeBackend`. */
-  async pauseBackend(): Promise<void> {
-    const pid = this.#backendPid;
-    process.kill(pid, 'SIGSTOP');
-    const folder = `/proc/${pid}/task`;
-    await eventually('all threads of the back-end stand still', () =>
-      readdirSync(folder).every((thread) =>
-        /^State:\s+T/m.test(readFileSync(join(folder, thread, 'status'), 'utf8')),
-      ),
-    );
-  }
-
-  resumeBackend(): void {
-    process.kill(this.#backendPid, 'SIGCONT');
-  }
-
-  get #backendPid(): number {
-    if (this.#backend === undefined) throw new Error('there is no back-end');
-    return this.#backend.pid;
-  }
-
-  /** What the host has in the file. */
-  readImage(offsetBytes = 0, lengthBytes = statSync(this.imagePath).size): Uint8Array {
-    return readFileAt(this.imagePath, offsetBytes, lengthBytes);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    clearTimeout(this.#limit);
-    for (const device of this.#devices) device.close();
-    await this.#backend?.stop();
-    rmSync(this.#folder, { recursive: true, force: true });
-  }
-}
-
-/** A folder with an image in it. */
-function imageIn(parent: string, { content, sizeBytes }: DiskOptions): string {
-  const folder = mkdtempSync(join(parent, 'blkio-place-'));
-  const fd = openSync(join(folder, 'image'), 'w');
-  if (content !== undefined) writeSync(fd, content);
-  closeSync(fd);
-  truncateSync(join(folder, 'image'), sizeBytes ?? content?.length ?? DISK_BYTES);
-  return folder;
 }
 
 interface FilePlace {
@@ -166,9 +51,31 @@ interface FilePlace {
 }
 
 function filePlace({ name, parent, settings, blockBytes, skip }: FilePlace): BlkioPlace {
-  const start = async (options: DiskOptions = {}): Promise<PlacedDisk> =>
-    new PlacedDisk('io_uring', imageIn(parent, options), settings, undefined);
-  return { name: `io_uring, ${name}`, driver: 'io_uring', skip, blockBytes, start };
+  const start = async (options: DiskOptions = {}): Promise<PlacedDisk> => {
+    const folder = imageFolderIn(parent, options);
+    return new PlacedDisk({ driver: 'io_uring', folder, path: imagePathIn(folder), settings });
+  };
+  return { name: `io_uring, ${name}`, driver: 'io_uring', skip, blockBytes, canGrow: true, start };
+}
+
+const noLoop = cannotLoop();
+
+/** A block device over a file, with sectors of some size. */
+function loopPlace(sectorBytes: number, direct: boolean): BlkioPlace {
+  const driver = 'io_uring';
+  const start = async (options: DiskOptions = {}): Promise<PlacedDisk> => {
+    const folder = imageFolderIn(tmpdir(), options);
+    try {
+      const { path, release } = attachLoop(imagePathIn(folder), { sectorBytes });
+      return new PlacedDisk({ driver, folder, path, settings: { direct }, release });
+    } catch (error) {
+      rmSync(folder, { recursive: true, force: true });
+      throw error;
+    }
+  };
+  const name = `${driver}, block device with sectors of ${sectorBytes}${direct ? ', direct' : ''}`;
+  const blockBytes = direct ? sectorBytes : 512;
+  return { name, driver, skip: noLoop, blockBytes, canGrow: false, start };
 }
 
 /** A place whose disk is behind a socket. */
@@ -179,15 +86,16 @@ function socketPlace(
 ): BlkioPlace {
   const driver = 'virtio-blk-vhost-user';
   const start = async (options: DiskOptions = {}): Promise<PlacedDisk> => {
-    const folder = imageIn(tmpdir(), options);
+    const folder = imageFolderIn(tmpdir(), options);
     try {
-      return new PlacedDisk(driver, folder, {}, await startBackend(folder, options));
+      const backend = await startBackend(folder, options);
+      return new PlacedDisk({ driver, folder, path: join(folder, 'socket'), backend });
     } catch (error) {
       rmSync(folder, { recursive: true, force: true });
       throw error;
     }
   };
-  return { name: `${driver}, ${name}`, driver, skip, blockBytes: 512, start };
+  return { name: `${driver}, ${name}`, driver, skip, blockBytes: 512, canGrow: false, start };
 }
 
 function startServer(folder: string, { readOnly = false }: DiskOptions): Promise<Backend> {
@@ -229,11 +137,16 @@ export const FILE_PLACES: readonly BlkioPlace[] = [
   filePlace({ name: 'in memory', parent: '/dev/shm', settings: {}, blockBytes: 512, skip: false }),
 ];
 
+/** Block devices, which take root. */
+export const LOOP_PLACES: readonly BlkioPlace[] = [512, 4096].flatMap((sectorBytes) =>
+  [false, true].map((direct) => loopPlace(sectorBytes, direct)),
+);
+
 /** Our own server. */
 export const SERVER_PLACE: BlkioPlace = socketPlace('vhostkit', false, startServer);
 
 /** Everything that takes nothing but this package. */
-export const LOCAL_PLACES: readonly BlkioPlace[] = [...FILE_PLACES, SERVER_PLACE];
+export const LOCAL_PLACES: readonly BlkioPlace[] = [...FILE_PLACES, ...LOOP_PLACES, SERVER_PLACE];
 
 export const DAEMON_PLACE: BlkioPlace = socketPlace(
   'qemu-storage-daemon',

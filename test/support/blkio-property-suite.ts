@@ -74,7 +74,6 @@ const DEFAULTS: Readonly<Record<string, Readonly<Record<string, PropertyValue>>>
     'max-write-zeroes-len': 0n,
     'max-discard-len': 0n,
     'supports-fua-natively': true,
-    'can-grow': true,
     'num-entries': 128,
     fd: -1,
   },
@@ -93,7 +92,6 @@ const DEFAULTS: Readonly<Record<string, Readonly<Record<string, PropertyValue>>>
     'optimal-buf-alignment': 4096,
     'request-alignment': 512,
     'supports-fua-natively': false,
-    'can-grow': false,
     'queue-size': 256,
     'max-queue-size': 32768,
   },
@@ -142,6 +140,7 @@ export function propertySuite(place: BlkioPlace): void {
       for (const [property, expected] of Object.entries(DEFAULTS[driver])) {
         assert.equal(device.get(property), expected, property);
       }
+      assert.equal(device.get('can-grow'), place.canGrow);
       assert.equal(device.get('path'), disk.path);
       assert.equal(device.get('capacity'), BigInt(DISK_BYTES));
       assert.equal(device.capacityBytes, DISK_BYTES);

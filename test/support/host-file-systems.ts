@@ -2,7 +2,7 @@
  * File systems and block devices for tests, made on the spot by root and taken away again.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmdirSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CleanUp } from './image-folder.ts';
@@ -76,15 +76,51 @@ export function cannotLoop(): string | false {
   return false;
 }
 
-/** A loop device over a file; detached when the test ends. Returns its path. */
-export function loopDevice(
-  t: CleanUp,
-  imagePath: string,
-  options: { readonly sectorBytes?: number; readonly directIo?: boolean } = {},
-): string {
-  const { sectorBytes = 512, directIo = false } = options;
+export interface LoopOptions {
+  readonly sectorBytes?: number;
+  /** Past the page cache of the backing file. */
+  readonly directIo?: boolean;
+  readonly readOnly?: boolean;
+}
+
+/** A block device over a file. */
+export interface LoopDevice {
+  readonly path: string;
+  /** The device is gone once nobody else has it open either. */
+  release(): void;
+}
+
+/**
+ * Attach a loop device to a file. The kernel detaches it on its last close: of what a test leaves
+ * behind, however it ends, that is no part.
+ */
+export function attachLoop(imagePath: string, options: LoopOptions = {}): LoopDevice {
+  const { sectorBytes = 512, directIo = false, readOnly = false } = options;
   const settings = [`--sector-size=${sectorBytes}`, `--direct-io=${directIo ? 'on' : 'off'}`];
-  const device = run('losetup', '--find', '--show', ...settings, imagePath);
-  t.after(() => run('losetup', '--detach', device));
-  return device;
+  if (readOnly) settings.push('--read-only');
+  const path = run('losetup', '--find', '--show', ...settings, imagePath);
+  try {
+    const fd = openSync(path, 'r');
+    return { path, release: () => closeSync(fd) };
+  } finally {
+    run('losetup', '--detach', path);
+  }
+}
+
+/** A loop device over a file, until the test ends. Returns its path. */
+export function loopDevice(t: CleanUp, imagePath: string, options?: LoopOptions): string {
+  const { path, release } = attachLoop(imagePath, options);
+  t.after(release);
+  return path;
+}
+
+/** Have a loop device notice that its backing file has another size. */
+export function resizeLoop(path: string): void {
+  run('losetup', '--set-capacity', path);
+}
+
+/** Loop devices that are attached to a file. */
+export function loopsOf(imagePath: string): string[] {
+  const lines = run('losetup', '--associated', imagePath);
+  return lines === '' ? [] : lines.split('\n');
 }
