@@ -1,5 +1,5 @@
 /** What the kernel's block layer says of the device behind a file, in /sys. */
-import { readFileSync, realpathSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Limits of a block device, in bytes; 0: it does not say. */
@@ -12,20 +12,18 @@ export interface BlockLimits {
   readonly discardAlignment: number;
   readonly discardMaxBytes: number;
   readonly isWriteBack: boolean;
+  /** Set so by its administrator, or by what it is: opening it to write does not tell. */
+  readonly isReadOnly: boolean;
 }
 
 /** Read them. @param deviceNumber - `st_rdev` of the device. */
 export function blockLimits(deviceNumber: number): BlockLimits {
-  const folder = queueFolder(deviceNumber);
-  const text = (name: string): string => {
-    try {
-      return readFileSync(join(folder, name), 'utf8').trim();
-    } catch {
-      return '';
-    }
-  };
+  const folder = deviceFolder(deviceNumber);
+  // A partition has the queue of the disk that it is part of.
+  const isPartition = existsSync(join(folder, 'partition'));
+  const queue = join(folder, isPartition ? '../queue' : 'queue');
   const number = (name: string): number => {
-    const value = Number(text(name));
+    const value = Number(textOf(join(queue, name)));
     // Some limits are "none" by being as large as the field.
     return Number.isInteger(value) && value > 0 && value < 2 ** 31 ? value : 0;
   };
@@ -37,30 +35,28 @@ export function blockLimits(deviceNumber: number): BlockLimits {
     discardGranularity: number('discard_granularity'),
     discardAlignment: number('../discard_alignment'),
     discardMaxBytes: number('discard_max_bytes'),
-    isWriteBack: text('write_cache') !== 'write through',
+    isWriteBack: textOf(join(queue, 'write_cache')) !== 'write through',
+    isReadOnly: textOf(join(folder, 'ro')) === '1',
   };
 }
 
-/** A partition has the queue of the disk that it is part of. */
-function queueFolder(deviceNumber: number): string {
+function deviceFolder(deviceNumber: number): string {
   const device = BigInt(deviceNumber);
   const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
   const minor = (device & 0xffn) | ((device >> 12n) & ~0xffn);
   const link = `/sys/dev/block/${major}:${minor}`;
   try {
-    const folder = realpathSync(link);
-    const isPartition = fileExists(join(folder, 'partition'));
-    return join(folder, isPartition ? '../queue' : 'queue');
+    return realpathSync(link);
   } catch {
-    return join(link, 'queue');
+    return link;
   }
 }
 
-function fileExists(path: string): boolean {
+/** What a file in /sys says; nothing if it is not there. */
+function textOf(path: string): string {
   try {
-    readFileSync(path);
-    return true;
+    return readFileSync(path, 'utf8').trim();
   } catch {
-    return false;
+    return '';
   }
 }

@@ -168,7 +168,7 @@ export class IoUringDriver implements Driver {
     const { info } = disk;
     const alignment = this.#direct ? info.logicalBlockBytes : 1;
     return {
-      readOnly: info.readOnly,
+      readOnly: info.readOnly || (block?.isReadOnly ?? false),
       maxQueues: INT_MAX,
       supportsPollQueues: false,
       needsMemRegions: false,

@@ -6,7 +6,7 @@ import {
   FileDisk,
   type FileDiskHandle,
 } from '../../../storage/index.ts';
-import { duplicateFd, Fd, type Reactor } from '../../../sys/index.ts';
+import { blockDeviceGeometry, duplicateFd, Fd, type Reactor } from '../../../sys/index.ts';
 import type { AdoptedChannel } from '../../channel-handle.ts';
 import type { QueueChannel } from '../../driver.ts';
 import type { Lease } from '../../lease.ts';
@@ -40,10 +40,10 @@ export function shareFileQueue(disk: FileDisk): FileQueueHandle {
   return { kind: 'io_uring', disk: { ...disk.share(), fd } };
 }
 
-/** The size of a file as of now; block devices keep theirs. */
-export function fileSizeBytes(disk: FileDisk): number {
-  const { isBlockDevice } = disk.share();
-  return isBlockDevice ? disk.info.sizeBytes : fstatSync(disk.descriptor).size;
+/** The size of a file or block device as of now. */
+export function fileSizeBytes({ descriptor }: FileDisk): number {
+  const stats = fstatSync(descriptor);
+  return stats.isBlockDevice() ? blockDeviceGeometry(descriptor).sizeBytes : stats.size;
 }
 
 /** The other thread's side. */
