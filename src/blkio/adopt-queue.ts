@@ -6,13 +6,17 @@ import { AttachedHome } from '../sys/index.ts';
 import type { AsyncQueue } from './async-queue.ts';
 import { BouncePool } from './bounce-pool.ts';
 import { adoptChannel } from './channel-handle.ts';
-import { createDeviceReactor } from './device-reactor.ts';
 import { BlkioError } from './errors.ts';
 import { Lease } from './lease.ts';
 import { ReachableMemory } from './mapped-regions.ts';
 import { MemoryRegion } from './memory-region.ts';
 import type { Queue } from './queue.ts';
-import { openAsyncQueue, openBlockingQueue, type QueueSource } from './queue-source.ts';
+import {
+  createQueueReactor,
+  openAsyncQueue,
+  openBlockingQueue,
+  type QueueSource,
+} from './queue-source.ts';
 import type { BounceHandle, QueueHandle } from './shared-queue.ts';
 
 /**
@@ -29,7 +33,7 @@ export function adoptQueue(handle: QueueHandle): Queue {
 export function adoptAsyncQueue(handle: QueueHandle): AsyncQueue {
   if (handle.isPolled) throw new BlkioError('ENOTSUP', 'a poll queue is used by doIo');
   const source = adoptSource(handle);
-  const reactor = createDeviceReactor('attached');
+  const reactor = createQueueReactor(source, 'attached');
   const home = new AttachedHome(reactor);
   return openAsyncQueue(source, {
     reactor,

@@ -1,6 +1,6 @@
 /** What a queue is made of, in the device's own thread or in another, and how it is made. */
 import type { DiskRequestHandler, DiskRequests } from '../storage/index.ts';
-import type { Reactor } from '../sys/index.ts';
+import type { HomeKind, Reactor } from '../sys/index.ts';
 import { AsyncQueue } from './async-queue.ts';
 import type { BouncePool } from './bounce-pool.ts';
 import { createDeviceReactor } from './device-reactor.ts';
@@ -41,10 +41,20 @@ function openCore(
   });
 }
 
+/** A reactor for a queue, which is released if there is none. Throws as `createDeviceReactor`. */
+export function createQueueReactor(source: QueueSource, home: HomeKind): Reactor {
+  try {
+    return createDeviceReactor(home);
+  } catch (error) {
+    source.release();
+    throw error;
+  }
+}
+
 /** A queue to use by `doIo`, on a reactor of its own. */
 export function openBlockingQueue(source: QueueSource): Queue {
   const { slots, isPolled } = source;
-  const reactor = createDeviceReactor('blocking');
+  const reactor = createQueueReactor(source, 'blocking');
   return new Queue({
     reactor,
     isPolled,

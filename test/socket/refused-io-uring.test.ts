@@ -27,7 +27,7 @@ function image(t: CleanUp): string {
 /** Run a program's lines, with an image for a `path`, and return what it prints. */
 function run(t: CleanUp, engine: string, lines: string): string {
   const program = `
-    import { Blkio, CompletionList, openDevice } from ${JSON.stringify(BLKIO)};
+    import { adoptAsyncQueue, adoptQueue, Blkio, CompletionList, openDevice } from ${JSON.stringify(BLKIO)};
     const path = ${JSON.stringify(image(t))};
     const say = (error) => console.log(error.name, error.code, error.message);
     const attempt = (body) => { try { body(); console.log('done'); } catch (error) { say(error); } };
@@ -73,6 +73,18 @@ suite('devices where io_uring is refused', () => {
     const lines = `${STARTED_FILE}
       attempt(() => device.queue(0));
       attempt(() => device.asyncQueue(0));
+      device.close();`;
+    assert.match(run(t, 'io_uring', lines), refusals(2, 'ENOSYS'));
+  });
+
+  test('queues of another thread that must have it: ENOSYS, and they can be removed', (t) => {
+    const lines = `${STARTED_FILE}
+      for (const adopt of [adoptQueue, adoptAsyncQueue]) {
+        const index = device.addQueue();
+        const handle = device.shareQueue(index);
+        attempt(() => adopt(handle));
+        device.removeQueue(index);
+      }
       device.close();`;
     assert.match(run(t, 'io_uring', lines), refusals(2, 'ENOSYS'));
   });
