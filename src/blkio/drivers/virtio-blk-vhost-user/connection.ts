@@ -147,6 +147,19 @@ export class VhostUserConnection {
     await this.frontend.removeRegion(shared);
   }
 
+  /** What an earlier connection's users miss here, if anything. */
+  differenceFrom(before: VhostUserConnection, queueCount: number): string | undefined {
+    const missing = before.frontend.features & ~this.frontend.features;
+    if (missing !== 0n) return `without features 0x${missing.toString(16)}`;
+    const { limits } = this;
+    if (limits.maxQueues < queueCount) return `${limits.maxQueues} queues`;
+    const old = before.limits;
+    for (const name of ['requestAlignment', 'maxSegments', 'maxSegmentLen'] as const) {
+      if (limits[name] !== old[name]) return `${name} is ${limits[name]}, was ${old[name]}`;
+    }
+    return undefined;
+  }
+
   close(): void {
     this.frontend.close();
   }

@@ -89,6 +89,11 @@ export class QueueSet implements Disposable {
     }
   }
 
+  /** Numbers of all queues but these. */
+  others(numbers: readonly number[]): number[] {
+    return [...this.#queues.keys()].filter((index) => !numbers.includes(index));
+  }
+
   /** Tell a queue's user, if there is one, that its ring runs. */
   resume(index: number): void {
     this.#users.get(index)?.resume();
