@@ -6,6 +6,7 @@
 export { bufferAddress } from './buffer-address.ts';
 export { CodedError } from './coded-error.ts';
 export { Fallocate, Open, ReadWriteFlag } from './constants.ts';
+export { EpollSet } from './epoll-set.ts';
 export { Errno, errnoMessage, errnoName, IO_ERROR, SystemError } from './errors.ts';
 export {
   awaitEvent,

@@ -7,6 +7,7 @@
  * may still name it has been read.
  */
 import { Epoll } from '../constants.ts';
+import { EPOLL_EVENT_BYTES, EPOLL_EVENT_DATA_AT } from '../epoll-event.ts';
 import { call, Errno, SystemError } from '../errors.ts';
 import { Fd } from '../fd.ts';
 import { type FileIo, type FileIoHandler, SyncFileIo } from '../file-io.ts';
@@ -18,9 +19,6 @@ import { EpollNotifier } from './epoll-notifier.ts';
 
 /** Events taken by one `epoll_wait`. */
 const MAX_EVENTS = 64;
-/** struct epoll_event { u32 events; u64 data }: packed on x86-64 only. */
-const EVENT_BYTES: number = process.arch === 'x64' ? 12 : 16;
-const EVENT_DATA_AT: number = EVENT_BYTES - 8;
 /**
  * `poll` is a system call here, and a busy ring polls without end: it looks at the descriptors at
  * every so many calls only. Before sleeping, `wait` looks in any case.
@@ -62,10 +60,10 @@ export class EpollEngine implements Engine {
 
   #control(operation: number, fd: number, number: number): void {
     // Behind the events of a wait, which may be under way: watches are closed by handlers.
-    const at = MAX_EVENTS * EVENT_BYTES;
+    const at = MAX_EVENTS * EPOLL_EVENT_BYTES;
     this.#events.setUint32(at, (Epoll.IN | Epoll.RDHUP | Epoll.ET) >>> 0, true);
-    this.#events.setUint32(at + EVENT_DATA_AT, number, true);
-    this.#events.setUint32(at + EVENT_DATA_AT + 4, 0, true);
+    this.#events.setUint32(at + EPOLL_EVENT_DATA_AT, number, true);
+    this.#events.setUint32(at + EPOLL_EVENT_DATA_AT + 4, 0, true);
     call('epoll_ctl', this.fd.number, operation, fd, this.#block.address + at);
   }
 
@@ -84,7 +82,7 @@ export class EpollEngine implements Engine {
     this.#pollsUntilSyscall = POLLS_PER_SYSCALL;
     const count = this.#pending;
     for (let index = 0; index < count; index++) {
-      const number = this.#events.getUint32(index * EVENT_BYTES + EVENT_DATA_AT, true);
+      const number = this.#events.getUint32(index * EPOLL_EVENT_BYTES + EPOLL_EVENT_DATA_AT, true);
       this.#handlers[number]?.onReadable();
     }
     this.#pending = 0;
