@@ -47,7 +47,7 @@ export {
   engineFromEnvironment,
   type HomeKind,
 } from './reactor/create-reactor.ts';
-export type { EngineName, ReadinessHandler, Watch } from './reactor/engine.ts';
+export type { CompletionEvent, EngineName, ReadinessHandler, Watch } from './reactor/engine.ts';
 export { type PollSource, Reactor } from './reactor/reactor.ts';
 export type { Timer } from './reactor/timers.ts';
 export { SharedMutex } from './shared-mutex.ts';

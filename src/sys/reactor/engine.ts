@@ -53,6 +53,8 @@ export interface Engine extends Disposable {
   wait(timeoutMs: number): void;
   /** How the thread that owns the engine can be told by Node's event loop that `poll` has work. */
   createNotifier(onReady: () => void): Notifier;
+  /** A descriptor that tells whoever waits for it that `poll` has work. At most one. */
+  createCompletionEvent(): CompletionEvent;
 }
 
 /** Tells Node's event loop that an engine has work: the attached home's alarm clock. */
@@ -64,5 +66,31 @@ export interface Notifier {
   arm(): boolean;
   /** Whether a waiting notifier keeps the process alive; it does at first. */
   setReferenced(referenced: boolean): void;
+  close(): void;
+}
+
+/**
+ * A descriptor that is readable, level-triggered, while an engine has work, or was told to be: for
+ * those who sleep elsewhere, in poll(2) or epoll(7), and look after the engine when they wake up.
+ * It may be readable once too often, never too seldom:
+ *
+ *      reset() -> poll() until there is nothing more -> arm() -> sleep
+ *
+ * At first it is neither armed nor readable.
+ */
+export interface CompletionEvent {
+  /** The descriptor's number. Not to be read from. */
+  readonly fd: number;
+  /** Not readable any more, for what has been until now. Before `poll`. */
+  reset(): void;
+  /**
+   * From now on it becomes readable as soon as the engine has work. Submits what waits for that.
+   * Returns false if the engine has work already: it may not become readable then.
+   */
+  arm(): boolean;
+  /** Not readable, whatever the engine has, until it is armed or rung. */
+  disarm(): void;
+  /** Readable until `reset` or `disarm`, whether armed or not. */
+  ring(): void;
   close(): void;
 }

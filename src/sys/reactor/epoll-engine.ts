@@ -14,7 +14,8 @@ import { type FileIo, type FileIoHandler, SyncFileIo } from '../file-io.ts';
 import type { IovecTable } from '../iovec-table.ts';
 import { lastErrno, libc } from '../libc.ts';
 import { Mapping } from '../mapping.ts';
-import type { Engine, Notifier, ReadinessHandler, Watch } from './engine.ts';
+import type { CompletionEvent, Engine, Notifier, ReadinessHandler, Watch } from './engine.ts';
+import { EpollCompletionEvent } from './epoll-completion-event.ts';
 import { EpollNotifier } from './epoll-notifier.ts';
 
 /** Events taken by one `epoll_wait`. */
@@ -116,6 +117,10 @@ export class EpollEngine implements Engine {
 
   createNotifier(onReady: () => void): Notifier {
     return new EpollNotifier(this, onReady);
+  }
+
+  createCompletionEvent(): CompletionEvent {
+    return new EpollCompletionEvent(this);
   }
 
   [Symbol.dispose](): void {

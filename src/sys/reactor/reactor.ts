@@ -13,6 +13,7 @@
 import type { FileIo, FileIoHandler } from '../file-io.ts';
 import type { IovecTable } from '../iovec-table.ts';
 import type {
+  CompletionEvent,
   Engine,
   EngineName,
   FileIoOptions,
@@ -77,6 +78,11 @@ export class Reactor implements Disposable {
     this.onExternalRequest();
   }
 
+  /** Have the home look after the reactor: there may be more to do than it knows of. */
+  requestTurn(): void {
+    this.onExternalRequest();
+  }
+
   removeSource(source: PollSource): void {
     this.#sources = this.#sources.filter((other) => other !== source);
     this.#updateMaxSleep();
@@ -125,6 +131,14 @@ export class Reactor implements Disposable {
   /** Sleep until there is something to do, at most `msUntilTurn` and `maxMs`. */
   sleep(maxMs: number = Number.POSITIVE_INFINITY): void {
     this.#engine.wait(Math.min(maxMs, this.msUntilTurn()));
+  }
+
+  /**
+   * For a home of another kind, which makes it with `createReactor('attached')`. Timers do not make
+   * it readable, nor sources that get no notification: see `msUntilTurn`.
+   */
+  createCompletionEvent(): CompletionEvent {
+    return this.#engine.createCompletionEvent();
   }
 
   /** For the attached home. */

@@ -5,6 +5,7 @@
  * A completion's user data is (target index, token): the index finds the object that waits for it,
  * the token is that object's own business (a request slot).
  */
+import { strict as assert } from 'node:assert';
 import { Epoll } from '../constants.ts';
 import { Errno } from '../errors.ts';
 import { type FileIo, type FileIoHandler, PENDING } from '../file-io.ts';
@@ -12,7 +13,15 @@ import { Cqe, FSYNC_DATASYNC, Op, POLL_ADD_MULTI, Sqe } from '../io-uring/consta
 import { FixedFiles } from '../io-uring/fixed-files.ts';
 import { type CompletionSink, IoUring } from '../io-uring/io-uring.ts';
 import type { IovecTable } from '../iovec-table.ts';
-import type { Engine, FileIoOptions, Notifier, ReadinessHandler, Watch } from './engine.ts';
+import type {
+  CompletionEvent,
+  Engine,
+  FileIoOptions,
+  Notifier,
+  ReadinessHandler,
+  Watch,
+} from './engine.ts';
+import { UringCompletionEvent } from './uring-completion-event.ts';
 import { UringNotifier } from './uring-notifier.ts';
 
 /** Submissions a ring holds before they must be handed over: a batch of the deepest queue. */
@@ -32,6 +41,7 @@ export class UringEngine implements Engine, CompletionSink {
   readonly name = 'io_uring';
   readonly ring: IoUring;
   readonly files: FixedFiles;
+  readonly #deferTaskRun: boolean;
   readonly #targets: (Target | undefined)[] = [undefined];
   readonly #freeTargets: number[] = [];
 
@@ -39,6 +49,7 @@ export class UringEngine implements Engine, CompletionSink {
   constructor(deferTaskRun: boolean) {
     this.ring = new IoUring({ entries: RING_ENTRIES, deferTaskRun });
     this.files = new FixedFiles(this.ring);
+    this.#deferTaskRun = deferTaskRun;
   }
 
   addTarget(target: Target): number {
@@ -84,6 +95,11 @@ export class UringEngine implements Engine, CompletionSink {
 
   createNotifier(onReady: () => void): Notifier {
     return new UringNotifier(this.ring, onReady);
+  }
+
+  createCompletionEvent(): CompletionEvent {
+    assert(!this.#deferTaskRun, 'such a ring loses signals: see UringCompletionEvent');
+    return new UringCompletionEvent(this.ring);
   }
 
   [Symbol.dispose](): void {
