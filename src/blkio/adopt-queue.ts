@@ -15,6 +15,7 @@ import {
   createQueueReactor,
   openAsyncQueue,
   openBlockingQueue,
+  type QueueOptions,
   type QueueSource,
 } from './queue-source.ts';
 import type { BounceHandle, QueueHandle } from './shared-queue.ts';
@@ -23,10 +24,14 @@ import type { BounceHandle, QueueHandle } from './shared-queue.ts';
  * A queue to use by `doIo` in this thread. Buffers in regions are reached without copying once this
  * thread has adopted the region (`MemoryRegion.adopt`) and the device has it mapped.
  *
- * @throws BlkioError EBUSY: the handle was used before, or its device is closed.
+ * @throws BlkioError EBUSY: the handle was used before, or its device is closed; ENOTSUP: a poll
+ *   queue has no completion descriptor.
  */
-export function adoptQueue(handle: QueueHandle): Queue {
-  return openBlockingQueue(adoptSource(handle));
+export function adoptQueue(handle: QueueHandle, options: QueueOptions = {}): Queue {
+  if (handle.isPolled && options.completionFd) {
+    throw new BlkioError('ENOTSUP', 'a poll queue has no completion descriptor');
+  }
+  return openBlockingQueue(adoptSource(handle), options);
 }
 
 /** A queue whose requests are promises on this thread's event loop. Throws as `adoptQueue`. */

@@ -21,6 +21,7 @@ import {
   type PropertyValue,
 } from './property-table.ts';
 import type { Queue } from './queue.ts';
+import type { QueueOptions } from './queue-source.ts';
 import type { QueueHandle } from './shared-queue.ts';
 
 /** What a started device tells, on the event loop: listeners may do with it what they like. */
@@ -263,11 +264,11 @@ export class Blkio extends EventEmitter<BlkioEvents> implements Disposable {
    * @throws BlkioError ENODEV: not started; ENOENT: no queue of this number; EBUSY: in use already;
    *   ENOSYS: `VHOSTKIT_ENGINE` asks for io_uring, and the system refuses it.
    */
-  queue(index: number): Queue {
-    return this.#startedQueues('ENODEV').openBlocking(index, false);
+  queue(index: number, options?: QueueOptions): Queue {
+    return this.#startedQueues('ENODEV').openBlocking(index, false, options);
   }
 
-  /** As `queue`, for a poll queue. */
+  /** As `queue`, for a poll queue, which has no completion descriptor. */
   pollQueue(index: number): Queue {
     return this.#startedQueues('ENODEV').openBlocking(index, true);
   }

@@ -13,7 +13,12 @@ import { Lease } from './lease.ts';
 import type { MappedRegions } from './mapped-regions.ts';
 import type { MemoryRegion } from './memory-region.ts';
 import type { Queue } from './queue.ts';
-import { openAsyncQueue, openBlockingQueue, type QueueSource } from './queue-source.ts';
+import {
+  openAsyncQueue,
+  openBlockingQueue,
+  type QueueOptions,
+  type QueueSource,
+} from './queue-source.ts';
 import { type QueueHandle, SharedQueue } from './shared-queue.ts';
 
 /** Memory through which buffers outside of mapped regions are copied, for each queue. */
@@ -84,10 +89,10 @@ export class DeviceQueues {
   }
 
   /** @throws BlkioError ENOENT: no queue of this number; EBUSY: in use already; ENOSYS. */
-  openBlocking(index: number, isPolled: boolean): Queue {
+  openBlocking(index: number, isPolled: boolean, options?: QueueOptions): Queue {
     const kind = this.#kind(isPolled);
     kind.checkUnused(index);
-    const queue = openBlockingQueue(this.#source(index, isPolled));
+    const queue = openBlockingQueue(this.#source(index, isPolled), options);
     kind.places.set(index, queue);
     return queue;
   }

@@ -39,7 +39,13 @@ function chosenEngine(): EngineChoice {
 function asBlkioError(error: unknown, engine: EngineChoice): unknown {
   if (!(error instanceof SystemError)) return error;
   const isRefusal = error.syscall.startsWith('io_uring_') && !SHORTAGES.has(error.code);
-  if (!isRefusal) return new BlkioError(blkioCode(error.code), error.message, { cause: error });
+  if (!isRefusal) return asShortage(error);
   const text = `VHOSTKIT_ENGINE=${engine}: not to be had here: ${error.message}`;
   return new BlkioError('ENOSYS', text, { cause: error });
+}
+
+/** Why the system has no room for something. Errors of other kinds stay what they are. */
+export function asShortage(error: unknown): unknown {
+  if (!(error instanceof SystemError)) return error;
+  return new BlkioError(blkioCode(error.code), error.message, { cause: error });
 }

@@ -20,6 +20,7 @@ export type {
   PropertyValue,
 } from './property-table.ts';
 export { Queue } from './queue.ts';
+export type { QueueOptions } from './queue-source.ts';
 export { DeviceReadStream, type ReadStreamOptions } from './read-stream.ts';
 export { RequestFlag } from './request-flag.ts';
 export { type RunCompletion, type RunRequest, runRequests } from './request-run.ts';

@@ -3,7 +3,8 @@ import type { DiskRequestHandler, DiskRequests } from '../storage/index.ts';
 import type { HomeKind, Reactor } from '../sys/index.ts';
 import { AsyncQueue } from './async-queue.ts';
 import type { BouncePool } from './bounce-pool.ts';
-import { createDeviceReactor } from './device-reactor.ts';
+import { CompletionFd } from './completion-fd.ts';
+import { asShortage, createDeviceReactor } from './device-reactor.ts';
 import type { DeviceLimits, QueueChannel } from './driver.ts';
 import type { ReachableMemory } from './mapped-regions.ts';
 import { Queue } from './queue.ts';
@@ -51,14 +52,34 @@ export function createQueueReactor(source: QueueSource, home: HomeKind): Reactor
   }
 }
 
+/** A completion descriptor for a queue, which is released if there is none, and its reactor. */
+function createCompletionFd(source: QueueSource, reactor: Reactor): CompletionFd {
+  try {
+    return new CompletionFd(reactor);
+  } catch (error) {
+    reactor[Symbol.dispose]();
+    source.release();
+    throw asShortage(error);
+  }
+}
+
+/** How a queue is to be used. */
+export interface QueueOptions {
+  /** It has a completion descriptor: see `Queue.completionFd`. Default: false. */
+  readonly completionFd?: boolean | undefined;
+}
+
 /** A queue to use by `doIo`, on a reactor of its own. */
-export function openBlockingQueue(source: QueueSource): Queue {
+export function openBlockingQueue(source: QueueSource, options: QueueOptions = {}): Queue {
   const { slots, isPolled } = source;
-  const reactor = createQueueReactor(source, 'blocking');
+  const hasCompletionFd = options.completionFd === true;
+  // Who sleeps elsewhere needs a reactor that makes itself heard, as an event loop does.
+  const reactor = createQueueReactor(source, hasCompletionFd ? 'attached' : 'blocking');
   return new Queue({
     reactor,
     isPolled,
     slots,
+    completionFd: hasCompletionFd ? createCompletionFd(source, reactor) : undefined,
     openCore: (onComplete) => openCore(source, reactor, onComplete),
     onClose: () => source.release(),
   });

@@ -1,10 +1,11 @@
 /**
- * A queue whose user asks for completions: blocking or polling, in a script or a worker. Requests
- * are handed over by `doIo`, if not before. A queue belongs to one thread; the order in which requests
- * are done is undefined.
+ * A queue whose user asks for completions: blocking, polling or event-driven, in a script or a
+ * worker. Requests are handed over by `doIo`, if not before. A queue belongs to one thread; the order
+ * in which requests are done is undefined.
  */
 import { DiskOperation } from '../storage/index.ts';
 import type { Reactor } from '../sys/index.ts';
+import type { CompletionFd } from './completion-fd.ts';
 import type { CompletionList } from './completion-list.ts';
 import { BlkioError } from './errors.ts';
 import { NO_BUFFERS, type QueueCore } from './queue-core.ts';
@@ -36,6 +37,8 @@ export interface QueueParts {
   readonly reactor: Reactor;
   readonly isPolled: boolean;
   readonly slots: number;
+  /** If the queue is to have one. */
+  readonly completionFd: CompletionFd | undefined;
   readonly openCore: (onComplete: (slot: number) => void) => QueueCore;
   /** Everything else is closed. */
   readonly onClose: () => void;
@@ -47,6 +50,7 @@ export class Queue {
   readonly #isPolled: boolean;
   readonly #done: DoneSlots;
   readonly #core: QueueCore;
+  readonly #completionFd: CompletionFd | undefined;
   readonly #onClose: () => void;
   #interrupted = false;
 
@@ -54,7 +58,11 @@ export class Queue {
     this.#reactor = parts.reactor;
     this.#isPolled = parts.isPolled;
     this.#done = new DoneSlots(parts.slots);
-    this.#core = parts.openCore((slot) => this.#done.add(slot));
+    this.#completionFd = parts.completionFd;
+    this.#core = parts.openCore((slot) => {
+      this.#done.add(slot);
+      this.#completionFd?.ring();
+    });
     this.#onClose = parts.onClose;
   }
 
@@ -130,6 +138,35 @@ export class Queue {
   }
 
   /**
+   * The completion descriptor (blkioq_get_completion_fd), for poll(2), epoll(7) or an `EpollSet`.
+   * While it is enabled it is readable, level-triggered, whenever there may be completions that
+   * `doIo(completions, 0)` would take; perhaps once too often, never too seldom. So whoever has
+   * taken everything by such a call may sleep until it is readable, or make more requests, and call
+   * again to hand them over.
+   *
+   * Unlike libblkio's it is not an eventfd, and not to be read from: `doIo` resets it, and what that
+   * leaves (`max`) keeps it readable. The queue closes it.
+   *
+   * @throws BlkioError ENOTSUP: the queue was opened without.
+   */
+  get completionFd(): number {
+    return this.#openCompletionFd.number;
+  }
+
+  /**
+   * Whether completions make the completion descriptor readable; not at first. Those that are there
+   * already do. Throws as `completionFd`.
+   */
+  setCompletionFdEnabled(isEnabled: boolean): void {
+    this.#openCompletionFd.setEnabled(isEnabled, this.#done.count > 0);
+  }
+
+  get #openCompletionFd(): CompletionFd {
+    if (this.#completionFd !== undefined) return this.#completionFd;
+    throw new BlkioError('ENOTSUP', 'the queue was opened without a completion descriptor');
+  }
+
+  /**
    * Hand over requests and take completions.
    *
    * @param completions - filled anew.
@@ -142,7 +179,8 @@ export class Queue {
    *   `completions` can take, or a number is negative; ETIME: the time is up; EINTR: `interrupt` was
    *   called; ENOTCONN: the back-end is gone, and connecting to it again takes the event loop:
    *   await something, then call again. After these three `completions` may hold some, but less
-   *   than `min`.
+   *   than `min`. While the completion descriptor is enabled, a call that does not wait is taken to
+   *   be followed by a sleep: it throws ENOTCONN, too, if it has nothing to give.
    */
   doIo(
     completions: CompletionList,
@@ -153,13 +191,31 @@ export class Queue {
     this.#checkCounts(completions, min, max);
     if (!(timeoutMs >= 0)) throw new BlkioError('EINVAL', `a timeout of ${timeoutMs} ms`);
     completions.clear();
-    this.#core.flush();
-    // Before there is any talk of sleeping: the wait alone costs as much as a cached read.
-    this.#reactor.submit();
-    if (this.#done.count < min) this.#waitFor(completions, min, timeoutMs);
-    else this.#reactor.turn();
-    this.#handOut(completions, max);
+    this.#completionFd?.beginIo();
+    try {
+      this.#core.flush();
+      // Before there is any talk of sleeping: the wait alone costs as much as a cached read.
+      this.#reactor.submit();
+      if (this.#done.count < min) this.#waitFor(completions, min, timeoutMs);
+      else this.#reactor.turn();
+      this.#handOut(completions, max);
+      if (this.#completionFd?.isEnabled) this.#checkSleep(completions);
+    } finally {
+      this.#completionFd?.endIo(this.#done.count > 0);
+    }
     return completions.count;
+  }
+
+  /** To sleep until the descriptor is readable must not be for ever. */
+  #checkSleep(completions: CompletionList): void {
+    const hasSome = completions.count + this.#done.count > 0;
+    if (!hasSome && this.#core.outstanding > 0) this.#checkReachable();
+  }
+
+  #checkReachable(): void {
+    if (!this.#core.needsEventLoop) return;
+    const what = 'the device is out of reach; it is looked for while the event loop runs';
+    throw new BlkioError('ENOTCONN', what);
   }
 
   /**
@@ -193,10 +249,7 @@ export class Queue {
       // What waits in line needs the slots, or the memory, of those that are done.
       if (this.#core.isWaiting) this.#handOut(completions, min);
       if (completions.count + done.count >= min) return;
-      if (this.#core.needsEventLoop) {
-        const what = 'the device is out of reach; it is looked for while the event loop runs';
-        throw new BlkioError('ENOTCONN', what);
-      }
+      this.#checkReachable();
       if (this.#interrupted) {
         this.#interrupted = false;
         throw new BlkioError('EINTR', 'the wait was interrupted');
@@ -223,6 +276,7 @@ export class Queue {
   /** Nothing may be outstanding. */
   close(): void {
     this.#core.close();
+    this.#completionFd?.[Symbol.dispose]();
     this.#reactor[Symbol.dispose]();
     this.#onClose();
   }

@@ -60,9 +60,19 @@ export class BlockingLoad {
 
   /** Take what is done: at least one. Throws as `doIo`, having taken what there was. */
   collect(timeoutMs?: number): void {
+    this.#take(1, timeoutMs);
+  }
+
+  /** Hand over, and take what is done, without waiting. Returns how many. */
+  takeDone(): number {
+    this.#take(0);
+    return this.#completions.count;
+  }
+
+  #take(min: number, timeoutMs?: number): void {
     const completions = this.#completions;
     try {
-      this.#queue.doIo(completions, 1, completions.capacity, timeoutMs);
+      this.#queue.doIo(completions, min, completions.capacity, timeoutMs);
     } finally {
       for (let at = 0; at < completions.count; at++) {
         this.#finish(completions.userData[at] as Lane, completions.results[at]);

@@ -6,8 +6,8 @@ export const LoadWord = { STOP: 0, DONE: 1 } as const;
 
 export interface QueueThreadPlan {
   readonly handle: QueueHandle;
-  /** Whose completions are asked for, or are promises. */
-  readonly mode: 'blocking' | 'promises';
+  /** Completions are waited for in `doIo`, or by the completion descriptor, or are promises. */
+  readonly mode: 'blocking' | 'event-driven' | 'promises';
   readonly lanes: number;
   /** Where its part of the disk begins. */
   readonly startBytes: number;

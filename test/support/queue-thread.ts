@@ -4,6 +4,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { adoptAsyncQueue, adoptQueue, BlkioError, MemoryRegion } from '../../src/blkio/index.ts';
 import { BlockingLoad, loadBytes } from './blocking-load.ts';
 import { LoadWord, type QueueThreadOutcome, type QueueThreadPlan } from './queue-thread-plan.ts';
+import { awaitReadable } from './readable-descriptor.ts';
 import { patternBytes } from './request-bytes.ts';
 
 const BLOCK_BYTES = 4096;
@@ -18,16 +19,24 @@ function buffersFor(plan: QueueThreadPlan, region: MemoryRegion | undefined): Ui
   );
 }
 
+/** Take some completions, or sleep for a while. */
+function collectSome(load: BlockingLoad): void {
+  try {
+    load.collect(LOOK_MS);
+  } catch (error) {
+    if (!(error instanceof BlkioError) || error.code !== 'ETIME') throw error;
+  }
+}
+
 function blockingLoad(plan: QueueThreadPlan, words: Int32Array): QueueThreadOutcome {
   const region = plan.region && MemoryRegion.adopt(plan.region);
-  const queue = adoptQueue(plan.handle);
+  const isEventDriven = plan.mode === 'event-driven';
+  const queue = adoptQueue(plan.handle, { completionFd: isEventDriven });
+  if (isEventDriven) queue.setCompletionFdEnabled(true);
   const load = new BlockingLoad(queue, buffersFor(plan, region), plan.startBytes);
   while (Atomics.load(words, LoadWord.STOP) === 0 && load.ask()) {
-    try {
-      load.collect(LOOK_MS);
-    } catch (error) {
-      if (!(error instanceof BlkioError) || error.code !== 'ETIME') throw error;
-    }
+    if (!isEventDriven) collectSome(load);
+    else if (load.takeDone() === 0) awaitReadable(queue.completionFd);
     Atomics.store(words, LoadWord.DONE, load.done);
   }
   load.drain();
@@ -76,5 +85,5 @@ async function promiseLoad(plan: QueueThreadPlan, words: Int32Array): Promise<Qu
 const plan = workerData as QueueThreadPlan;
 const words = new Int32Array(plan.words);
 const outcome =
-  plan.mode === 'blocking' ? blockingLoad(plan, words) : await promiseLoad(plan, words);
+  plan.mode === 'promises' ? await promiseLoad(plan, words) : blockingLoad(plan, words);
 parentPort?.postMessage(outcome);

@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
-import { Epoll } from '../../../src/sys/constants.ts';
 import {
   type CompletionEvent,
   createEventFd,
@@ -18,14 +17,12 @@ import {
   type Reactor,
   signalEvent,
 } from '../../../src/sys/index.ts';
-import { pollDescriptor } from '../../../src/sys/poll.ts';
 import type { PingerPlan } from '../../support/event-pinger.ts';
 import { eventually } from '../../support/eventually.ts';
 import { openDescriptors } from '../../support/open-descriptors.ts';
 import { missingEngine } from '../../support/reactors.ts';
+import { awaitReadable } from '../../support/readable-descriptor.ts';
 
-/** Only a wake-up that is lost takes so long. */
-const HANG_MS = 20_000;
 const ROUNDS = 10_000;
 
 function withEvent(
@@ -40,11 +37,6 @@ function withEvent(
     event.close();
     reactor[Symbol.dispose]();
   }
-}
-
-/** Sleep until it is readable. */
-function awaitReadable({ fd }: CompletionEvent): void {
-  assert.ok(pollDescriptor(fd, Epoll.IN, HANG_MS), 'no wake-up');
 }
 
 /** Look after the reactor until it has no work. */
@@ -95,8 +87,8 @@ for (const engine of ['io_uring', 'epoll'] as const) {
         settle(reactor, event);
         for (let round = 1; round <= 100; round++) {
           signalEvent(cause.number);
-          awaitReadable(event);
-          awaitReadable(event);
+          awaitReadable(event.fd);
+          awaitReadable(event.fd);
           settle(reactor, event);
           assert.equal(calls, round);
         }
@@ -161,7 +153,7 @@ for (const engine of ['io_uring', 'epoll'] as const) {
         });
         while (seen < ROUNDS) {
           settle(reactor, event);
-          if (seen < ROUNDS) awaitReadable(event);
+          if (seen < ROUNDS) awaitReadable(event.fd);
         }
         assert.equal(seen, ROUNDS);
       });
@@ -194,7 +186,7 @@ suite('completion event: io_uring alone', { skip: missingEngine('io_uring') ?? f
         table.clear(0);
         table.push(0, memory.address | 0, (memory.address / 2 ** 32) | 0, 4096);
         assert.equal(io.readv(0, 0, 0), PENDING);
-        if (event.arm()) awaitReadable(event);
+        if (event.arm()) awaitReadable(event.fd);
         settle(reactor, event);
         assert.deepEqual(results, new Array(round).fill(4096));
       }

@@ -326,6 +326,8 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
     if (this.#isLost) return;
     this.#isLost = true;
     this.#stopWatching();
+    // What was watched will not tell any more that there is news.
+    this.#options.reactor.requestTurn();
   }
 
   /** A new back-end has the ring, empty: do what is outstanding. */
