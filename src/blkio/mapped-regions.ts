@@ -15,6 +15,9 @@ export class ReachableMemory {
   /** For other threads. */
   readonly shared: SharedArrayBuffer;
   protected readonly table: BigInt64Array;
+  /** What `locate` has found: an address in halves, as a whole one would be boxed. */
+  foundLow = 0;
+  foundHigh = 0;
   readonly #changes: Int32Array;
 
   constructor(shared: SharedArrayBuffer) {
@@ -23,17 +26,20 @@ export class ReachableMemory {
     this.#changes = new Int32Array(shared, 0, 1);
   }
 
-  /** Address of a buffer's first byte, 0 if it lies in none of the regions. */
-  addressOf(view: Uint8Array): number {
+  /** Find a buffer's first byte. False: it lies in none of the regions. Allocates nothing. */
+  locate(view: Uint8Array): boolean {
     const place = placeOfBuffer(view.buffer);
-    if (place === undefined) return 0;
+    if (place === undefined) return false;
     const change = Atomics.load(this.#changes, CHANGES);
     if (place.finder !== this || place.found !== change) {
-      if (this.find(place.regionAddress) < 0) return 0;
+      if (this.find(place.regionAddress) < 0) return false;
       place.finder = this;
       place.found = change;
     }
-    return place.address + view.byteOffset;
+    const low = (place.addressLow >>> 0) + view.byteOffset;
+    this.foundLow = low | 0;
+    this.foundHigh = place.addressHigh + (low < 2 ** 32 ? 0 : 1);
+    return true;
   }
 
   /** Word of the region at an address, or -1. */

@@ -18,7 +18,9 @@ import { BlkioError } from './errors.ts';
 
 /** Where a buffer is: the address of its first byte, and of that of its region. */
 export interface BufferPlace {
-  readonly address: number;
+  /** Of its first byte, in halves: a whole one would be boxed. */
+  readonly addressLow: number;
+  readonly addressHigh: number;
   readonly regionAddress: number;
   /** Who found last that a device reaches it, and in which state of that one's list. */
   finder: unknown;
@@ -115,7 +117,13 @@ export class MemoryRegion implements Disposable {
     }
     const buffer = this.#mapping.view(offsetBytes, sizeBytes);
     const address = this.address + offsetBytes;
-    places.set(buffer, { address, regionAddress: this.address, finder: undefined, found: 0 });
+    places.set(buffer, {
+      addressLow: address | 0,
+      addressHigh: (address / 2 ** 32) | 0,
+      regionAddress: this.address,
+      finder: undefined,
+      found: 0,
+    });
     return new Uint8Array(buffer);
   }
 

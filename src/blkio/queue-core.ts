@@ -116,15 +116,12 @@ export class QueueCore {
       this.onDiskDone(slot, 0);
       return;
     }
-    const address = this.#addressOf(buffer);
-    if (address === 0) {
+    this.#requests.iovecs.clear(slot);
+    if (!this.#mapBuffer(slot, buffer)) {
       this.#startBounced(slot, operation, offset, buffer.length, [buffer], flags);
       return;
     }
     this.#buffers[slot] = buffer;
-    const { iovecs } = this.#requests;
-    iovecs.clear(slot);
-    iovecs.push(slot, address | 0, (address / 2 ** 32) | 0, buffer.length);
     this.#start(slot, operation, offset, buffer.length, flags);
   }
 
@@ -235,22 +232,25 @@ export class QueueCore {
     this.onDiskDone(slot, refusal.result);
   }
 
-  /** Address of a buffer for the device; 0 if it can't reach it. */
-  #addressOf(buffer: Uint8Array): number {
-    const address = this.#regions.addressOf(buffer);
-    if (address !== 0 || this.#bounce !== undefined) return address;
-    return bufferAddress(buffer);
+  /** Add a buffer's address to a slot's list. False if the device can't reach it. */
+  #mapBuffer(slot: number, buffer: Uint8Array): boolean {
+    const regions = this.#regions;
+    const { iovecs } = this.#requests;
+    if (regions.locate(buffer)) {
+      iovecs.push(slot, regions.foundLow, regions.foundHigh, buffer.length);
+      return true;
+    }
+    if (this.#bounce !== undefined) return false;
+    const address = bufferAddress(buffer);
+    iovecs.push(slot, address | 0, (address / 2 ** 32) | 0, buffer.length);
+    return true;
   }
 
   /** Put the addresses of buffers into a slot's list. False if the device can't reach them all. */
   #mapBuffers(slot: number, buffers: readonly Uint8Array[]): boolean {
-    const { iovecs } = this.#requests;
-    iovecs.clear(slot);
+    this.#requests.iovecs.clear(slot);
     for (const buffer of buffers) {
-      if (buffer.length === 0) continue;
-      const address = this.#addressOf(buffer);
-      if (address === 0) return false;
-      iovecs.push(slot, address | 0, (address / 2 ** 32) | 0, buffer.length);
+      if (buffer.length > 0 && !this.#mapBuffer(slot, buffer)) return false;
     }
     this.#buffers[slot] = buffers;
     return true;

@@ -242,8 +242,8 @@ export class Queue {
   #waitFor(completions: CompletionList, min: number, timeoutMs: number): void {
     const reactor = this.#reactor;
     const done = this.#done;
-    const endMs =
-      timeoutMs === Number.POSITIVE_INFINITY ? timeoutMs : performance.now() + timeoutMs;
+    const isLimited = timeoutMs !== Number.POSITIVE_INFINITY;
+    const endMs = isLimited ? performance.now() + timeoutMs : 0;
     let isFirst = true;
     for (;;) {
       // What waits in line needs the slots, or the memory, of those that are done.
@@ -254,10 +254,16 @@ export class Queue {
         this.#interrupted = false;
         throw new BlkioError('EINTR', 'the wait was interrupted');
       }
-      const leftMs = endMs === Number.POSITIVE_INFINITY ? endMs : endMs - performance.now();
-      if (leftMs <= 0 && !isFirst) throw new BlkioError('ETIME', `not within ${timeoutMs} ms`);
+      // Without a limit there is no number to pass, which would be boxed.
+      const leftMs = isLimited ? endMs - performance.now() : 0;
+      if (isLimited && leftMs <= 0 && !isFirst) {
+        throw new BlkioError('ETIME', `not within ${timeoutMs} ms`);
+      }
       // Sleeping hands over what is new, too: one system call for both.
-      if (!this.#isPolled && reactor.prepareToSleep()) reactor.sleep(Math.max(leftMs, 0));
+      if (!this.#isPolled && reactor.prepareToSleep()) {
+        if (isLimited) reactor.sleep(Math.max(leftMs, 0));
+        else reactor.sleep();
+      }
       reactor.turn();
       isFirst = false;
     }

@@ -1,13 +1,7 @@
-/**
- * Program: serves many requests and prints, as JSON, how many bytes of heap each left behind. Run
- * with a young generation so large that no garbage is collected on the way: what is allocated is
- * what the heap has grown by. The least of several rounds counts: now and then the compiler needs
- * memory of its own.
- */
+/** Program: serves many requests and prints, as JSON, how many bytes of heap each left behind. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { getHeapStatistics } from 'node:v8';
 import { openDisk } from '../../src/storage/index.ts';
 import {
   createReactor,
@@ -18,6 +12,7 @@ import {
 } from '../../src/sys/index.ts';
 import { RequestType } from '../../src/virtio-blk/index.ts';
 import { headerBytes } from './block-chains.ts';
+import { bytesPerRequest } from './heap-growth.ts';
 import { missingEngine } from './reactors.ts';
 import { ServedQueue } from './served-queue.ts';
 
@@ -31,7 +26,6 @@ export interface AllocationResults {
 
 const BATCH = 32;
 const BLOCK = 4096;
-const ROUNDS = 6;
 
 /** One request after the other of a few kinds, without any allocation on the driver's side. */
 class Load {
@@ -81,25 +75,12 @@ class Load {
   }
 }
 
-function bytesPerRequest(load: Load, requests: number): number {
-  load.run(requests);
-  load.run(requests);
-  let least = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < ROUNDS; round++) {
-    globalThis.gc?.();
-    const before = getHeapStatistics().used_heap_size;
-    load.run(requests);
-    least = Math.min(least, (getHeapStatistics().used_heap_size - before) / requests);
-  }
-  return least;
-}
-
 const { IN, OUT, FLUSH } = RequestType;
 
 function probeNullDisk(): number {
   using served = new ServedQueue({ size: 256 });
   const load = new Load(served, [IN, OUT, IN, FLUSH], () => served.queue.poll());
-  return bytesPerRequest(load, 200_000);
+  return bytesPerRequest((requests) => load.run(requests), 200_000);
 }
 
 function probeFileDisk(engine: EngineName, path: string, type: number): number {
@@ -108,7 +89,7 @@ function probeFileDisk(engine: EngineName, path: string, type: number): number {
   using served = new ServedQueue({ size: 256, disk, reactor });
   reactor.addSource(served.queue);
   const load = new Load(served, [type], () => reactor.turn());
-  const result = bytesPerRequest(load, 20_000);
+  const result = bytesPerRequest((requests) => load.run(requests), 20_000);
   reactor.removeSource(served.queue);
   served.queue.close();
   reactor[Symbol.dispose]();

@@ -7,9 +7,9 @@ import { execFileSync } from 'node:child_process';
 import { before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { AllocationResults } from '../../support/allocation-probe.ts';
+import { HEAP_OPTIONS } from '../../support/heap-growth.ts';
 
 const PROGRAM = fileURLToPath(new URL('../../support/allocation-probe.js', import.meta.url));
-const FLAGS = ['--expose-gc', '--min-semi-space-size=64', '--max-semi-space-size=128'];
 /**
  * Batches and system calls are timed, which boxes a number of 16 bytes: far less than one for each
  * request, even where a busy machine makes the batches short.
@@ -24,7 +24,7 @@ const BOXED_ADDRESS = 24;
 let results: AllocationResults;
 
 before(() => {
-  const output = execFileSync(process.execPath, [...FLAGS, PROGRAM], { encoding: 'utf8' });
+  const output = execFileSync(process.execPath, [...HEAP_OPTIONS, PROGRAM], { encoding: 'utf8' });
   results = JSON.parse(output);
 });
 

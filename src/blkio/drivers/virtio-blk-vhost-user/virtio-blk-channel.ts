@@ -36,6 +36,8 @@ import { ENTRIES_PER_TABLE, type QueueMemory, SLOT_BYTES, SlotOffset } from './q
 import type { QueueUser } from './queue-set.ts';
 import { RingFault } from './ring-fault.ts';
 
+const SECTOR_SHIFT = Math.log2(SECTOR_BYTES);
+
 /** Where a slot is. */
 const Place = { FREE: 0, WAITING: 1, ON_RING: 2 } as const;
 
@@ -77,7 +79,9 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
   readonly #handler: DiskRequestHandler;
   readonly #maxSegmentLen: number;
   readonly #slots: DataView;
-  readonly #slotsAddress: number;
+  /** By slot: the address of its area, which is aligned, so that nothing in it carries. */
+  readonly #areaLow: Int32Array;
+  readonly #areaHigh: Int32Array;
   /** By slot. */
   readonly #place: Uint8Array;
   /** By slot: the write is done, a flush for its FUA is under way. */
@@ -101,8 +105,10 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
     this.#handler = options.handler;
     this.#maxSegmentLen = options.maxSegmentLen === 0 ? 2 ** 31 : options.maxSegmentLen;
     this.#slots = memory.slots;
-    this.#slotsAddress = memory.slotsAddress;
     this.#place = new Uint8Array(requests.slots);
+    const areas = Array.from(this.#place, (_, slot) => memory.slotsAddress + slot * SLOT_BYTES);
+    this.#areaLow = Int32Array.from(areas, (address) => address | 0);
+    this.#areaHigh = Int32Array.from(areas, (address) => (address / 2 ** 32) | 0);
     this.#isFlushing = new Uint8Array(requests.slots);
     this.#slotOfHead = new Uint16Array(memory.ring.size);
     this.#ring = this.#newRing();
@@ -205,14 +211,16 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
     if (!ring.begin(pieces)) return false;
     const area = slot * SLOT_BYTES;
     this.#writeHeader(area, operation, slot);
-    const address = this.#slotsAddress + area;
-    this.#add(address + SlotOffset.HEADER, HEADER_BYTES, false);
+    // In halves: a whole address has more bits than fit into a number that is not boxed.
+    const low = this.#areaLow[slot];
+    const high = this.#areaHigh[slot];
+    ring.add(low + SlotOffset.HEADER, high, HEADER_BYTES, false);
     if (hasRange) {
       this.#writeRange(area + SlotOffset.RANGE, slot);
-      this.#add(address + SlotOffset.RANGE, RANGE_BYTES, false);
+      ring.add(low + SlotOffset.RANGE, high, RANGE_BYTES, false);
     }
     if (isTransfer) this.#addData(slot, operation === DiskOperation.READ);
-    this.#add(address + SlotOffset.STATUS, 1, true);
+    ring.add(low + SlotOffset.STATUS, high, 1, true);
     this.#slotOfHead[ring.commit()] = slot;
     this.#place[slot] = Place.ON_RING;
     this.#needsPublishing = true;
@@ -224,23 +232,28 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
   }
 
   #writeHeader(area: number, operation: number, slot: number): void {
-    const requests = this.#requests;
     const slots = this.#slots;
     const isTransfer = operation <= DiskOperation.WRITE;
     slots.setUint32(area, TYPES[operation], true);
     slots.setUint32(area + 4, 0, true);
-    const sector = isTransfer ? requests.offsetBytes(slot) / SECTOR_BYTES : 0;
-    slots.setInt32(area + 8, sector | 0, true);
-    slots.setInt32(area + 12, (sector / 2 ** 32) | 0, true);
+    slots.setUint32(area + 8, 0, true);
+    slots.setUint32(area + 12, 0, true);
+    if (isTransfer) this.#writeSector(area + 8, slot);
     slots.setUint8(area + SlotOffset.STATUS, Status.IOERR);
+  }
+
+  /** Where a slot's request starts, in sectors. */
+  #writeSector(at: number, slot: number): void {
+    const low = this.#requests.offsetLow[slot];
+    const high = this.#requests.offsetHigh[slot];
+    this.#slots.setInt32(at, (low >>> SECTOR_SHIFT) | (high << (32 - SECTOR_SHIFT)), true);
+    this.#slots.setInt32(at + 4, high >>> SECTOR_SHIFT, true);
   }
 
   #writeRange(at: number, slot: number): void {
     const requests = this.#requests;
     const slots = this.#slots;
-    const sector = requests.offsetBytes(slot) / SECTOR_BYTES;
-    slots.setInt32(at, sector | 0, true);
-    slots.setInt32(at + 4, (sector / 2 ** 32) | 0, true);
+    this.#writeSector(at, slot);
     slots.setUint32(at + 8, requests.lengthBytes[slot] / SECTOR_BYTES, true);
     const mayUnmap =
       requests.operation[slot] === DiskOperation.WRITE_ZEROES &&
