@@ -1,7 +1,8 @@
 /** A server program that is killed and started again at the same socket, with the same image. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { readFileAt } from './served-disk.ts';
 import { ServerProgram } from './server-program.ts';
 
 /** See the module's comment. */
@@ -36,8 +37,8 @@ export class RestartingServer implements AsyncDisposable {
     this.#server = await ServerProgram.ready([...place, ...this.#args]);
   }
 
-  readImage(): Uint8Array {
-    return readFileSync(this.#imagePath);
+  readImage(offsetBytes = 0, lengthBytes = statSync(this.#imagePath).size): Uint8Array {
+    return readFileAt(this.#imagePath, offsetBytes, lengthBytes);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
