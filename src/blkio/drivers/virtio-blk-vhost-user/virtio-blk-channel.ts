@@ -14,7 +14,6 @@ import {
 } from '../../../storage/index.ts';
 import {
   Errno,
-  IO_ERROR,
   isSignalled,
   PENDING,
   type PollSource,
@@ -22,21 +21,13 @@ import {
   signalEvent,
   type Watch,
 } from '../../../sys/index.ts';
-import {
-  HEADER_BYTES,
-  RANGE_BYTES,
-  RANGE_UNMAP,
-  RequestType,
-  SECTOR_BYTES,
-  Status,
-} from '../../../virtio-blk/index.ts';
+import { HEADER_BYTES, RANGE_BYTES } from '../../../virtio-blk/index.ts';
 import { BAD_USED, DriverRing, NO_USED } from '../../../virtqueue/index.ts';
 import type { QueueChannel } from '../../driver.ts';
-import { ENTRIES_PER_TABLE, type QueueMemory, SLOT_BYTES, SlotOffset } from './queue-memory.ts';
+import { ENTRIES_PER_TABLE, type QueueMemory, SlotOffset } from './queue-memory.ts';
 import type { QueueUser } from './queue-set.ts';
 import { RingFault } from './ring-fault.ts';
-
-const SECTOR_SHIFT = Math.log2(SECTOR_BYTES);
+import { SlotAreas } from './slot-areas.ts';
 
 /** Where a slot is. */
 const Place = { FREE: 0, WAITING: 1, ON_RING: 2 } as const;
@@ -78,10 +69,7 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
   readonly #requests: DiskRequests;
   readonly #handler: DiskRequestHandler;
   readonly #maxSegmentLen: number;
-  readonly #slots: DataView;
-  /** By slot: the address of its area, which is aligned, so that nothing in it carries. */
-  readonly #areaLow: Int32Array;
-  readonly #areaHigh: Int32Array;
+  readonly #areas: SlotAreas;
   /** By slot. */
   readonly #place: Uint8Array;
   /** By slot: the write is done, a flush for its FUA is under way. */
@@ -104,11 +92,8 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
     this.#requests = requests;
     this.#handler = options.handler;
     this.#maxSegmentLen = options.maxSegmentLen === 0 ? 2 ** 31 : options.maxSegmentLen;
-    this.#slots = memory.slots;
+    this.#areas = new SlotAreas(memory, requests);
     this.#place = new Uint8Array(requests.slots);
-    const areas = Array.from(this.#place, (_, slot) => memory.slotsAddress + slot * SLOT_BYTES);
-    this.#areaLow = Int32Array.from(areas, (address) => address | 0);
-    this.#areaHigh = Int32Array.from(areas, (address) => (address / 2 ** 32) | 0);
     this.#isFlushing = new Uint8Array(requests.slots);
     this.#slotOfHead = new Uint16Array(memory.ring.size);
     this.#ring = this.#newRing();
@@ -209,14 +194,13 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
     const pieces = 2 + (isTransfer ? this.#dataPieces(slot) : 0) + (hasRange ? 1 : 0);
     const ring = this.#ring;
     if (!ring.begin(pieces)) return false;
-    const area = slot * SLOT_BYTES;
-    this.#writeHeader(area, operation, slot);
-    // In halves: a whole address has more bits than fit into a number that is not boxed.
-    const low = this.#areaLow[slot];
-    const high = this.#areaHigh[slot];
+    const areas = this.#areas;
+    areas.writeHeader(slot, operation);
+    const low = areas.addressLow[slot];
+    const high = areas.addressHigh[slot];
     ring.add(low + SlotOffset.HEADER, high, HEADER_BYTES, false);
     if (hasRange) {
-      this.#writeRange(area + SlotOffset.RANGE, slot);
+      areas.writeRange(slot);
       ring.add(low + SlotOffset.RANGE, high, RANGE_BYTES, false);
     }
     if (isTransfer) this.#addData(slot, operation === DiskOperation.READ);
@@ -229,36 +213,6 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
 
   #add(address: number, length: number, isWritable: boolean): void {
     this.#ring.add(address | 0, (address / 2 ** 32) | 0, length, isWritable);
-  }
-
-  #writeHeader(area: number, operation: number, slot: number): void {
-    const slots = this.#slots;
-    const isTransfer = operation <= DiskOperation.WRITE;
-    slots.setUint32(area, TYPES[operation], true);
-    slots.setUint32(area + 4, 0, true);
-    slots.setUint32(area + 8, 0, true);
-    slots.setUint32(area + 12, 0, true);
-    if (isTransfer) this.#writeSector(area + 8, slot);
-    slots.setUint8(area + SlotOffset.STATUS, Status.IOERR);
-  }
-
-  /** Where a slot's request starts, in sectors. */
-  #writeSector(at: number, slot: number): void {
-    const low = this.#requests.offsetLow[slot];
-    const high = this.#requests.offsetHigh[slot];
-    this.#slots.setInt32(at, (low >>> SECTOR_SHIFT) | (high << (32 - SECTOR_SHIFT)), true);
-    this.#slots.setInt32(at + 4, high >>> SECTOR_SHIFT, true);
-  }
-
-  #writeRange(at: number, slot: number): void {
-    const requests = this.#requests;
-    const slots = this.#slots;
-    this.#writeSector(at, slot);
-    slots.setUint32(at + 8, requests.lengthBytes[slot] / SECTOR_BYTES, true);
-    const mayUnmap =
-      requests.operation[slot] === DiskOperation.WRITE_ZEROES &&
-      (requests.flags[slot] & DiskFlag.UNMAP) !== 0;
-    slots.setUint32(at + 12, mayUnmap ? RANGE_UNMAP : 0, true);
   }
 
   #addData(slot: number, isWritable: boolean): void {
@@ -315,7 +269,7 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
   }
 
   #finish(slot: number): void {
-    const result = resultOf(this.#slots.getUint8(slot * SLOT_BYTES + SlotOffset.STATUS));
+    const result = this.#areas.result(slot);
     const mustBeStable = (this.#requests.flags[slot] & DiskFlag.STABLE) !== 0;
     const needsFlush = mustBeStable && this.#options.canFlush;
     if (result === 0 && needsFlush && this.#isFlushing[slot] === 0) {
@@ -375,18 +329,4 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
     this.#options.reactor.removeSource(this);
     this.#options.onClose();
   }
-}
-
-/** Request types by `DiskOperation`. */
-const TYPES: readonly number[] = [
-  RequestType.IN,
-  RequestType.OUT,
-  RequestType.FLUSH,
-  RequestType.DISCARD,
-  RequestType.WRITE_ZEROES,
-];
-
-function resultOf(status: number): number {
-  if (status === Status.OK) return 0;
-  return status === Status.UNSUPP ? -Errno.EOPNOTSUPP : IO_ERROR;
 }
