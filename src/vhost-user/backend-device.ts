@@ -3,6 +3,7 @@
  * rings, the device knows what to do with them; `exports/` has the block device.
  */
 import type { MemoryRegion } from '../memory/index.ts';
+import type { MappingHandle } from '../sys/index.ts';
 
 /** A ring that can run: everything checked as far as it can be without touching it. */
 export interface RingSetup {
@@ -21,6 +22,17 @@ export interface RingSetup {
   /** To signal, or `undefined`: the driver polls. */
   readonly callFd: number | undefined;
   readonly errFd: number | undefined;
+  /** Where requests under way are written down, or `undefined`: nowhere. For one run. */
+  readonly inflight: InflightPart | undefined;
+}
+
+/** The part of the in-flight area that is one ring's. */
+export interface InflightPart {
+  /** To adopt, and close in the end. */
+  readonly mapping: MappingHandle;
+  readonly offsetBytes: number;
+  /** Descriptors it has room for: the ring's size. */
+  readonly queueSize: number;
 }
 
 /** See the module's comment. Descriptors given to it stay the session's. */

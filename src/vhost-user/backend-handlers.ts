@@ -3,13 +3,14 @@
  * that the message may come now, its size and its number of descriptors.
  *
  * Handlers take the descriptors they keep out of the list they are given; the session closes the
- * rest. Rings are halted, and run again, around everything that changes under them.
+ * rest, and those that it sends with the reply. Rings are halted, and run again, around everything that changes under them.
  */
 import { type Fd, type Logger, type Reactor, socketKind } from '../sys/index.ts';
 import { isValidRingSize } from '../virtqueue/index.ts';
 import { BackendChannel } from './backend-channel.ts';
 import type { BackendDevice } from './backend-device.ts';
 import { ProtocolError } from './errors.ts';
+import { createInflightArea, InflightArea } from './inflight-area.ts';
 import { MAX_MEMORY_SLOTS, MemoryTable } from './memory-table.ts';
 import {
   type FrontendMessageName,
@@ -34,6 +35,7 @@ export const BACKEND_PROTOCOL_FEATURES: bigint = protocolFeatureSet([
   'REPLY_ACK',
   'BACKEND_REQ',
   'CONFIG',
+  'INFLIGHT_SHMFD',
   'RESET_DEVICE',
   'CONFIGURE_MEM_SLOTS',
   'STATUS',
@@ -46,12 +48,13 @@ const CONFIG_FLAG_MIGRATION = 1;
 type Handler<Name extends FrontendMessageName> = (
   request: RequestOf<Name>,
   fds: Fd[],
+  replyFds: Fd[],
 ) => Promise<ReplyOf<Name>> | ReplyOf<Name> | Promise<void> | void;
 
 type HandlerTable = { readonly [Name in FrontendMessageName]?: Handler<Name> };
 
 /** A handler with its types forgotten. */
-export type AnyHandler = (request: unknown, fds: Fd[]) => unknown;
+export type AnyHandler = (request: unknown, fds: Fd[], replyFds: Fd[]) => unknown;
 
 /** See the module's comment. */
 export class BackendHandlers {
@@ -64,6 +67,7 @@ export class BackendHandlers {
   #protocolFeatures = 0n;
   #status = 0n;
   #backendChannel: BackendChannel | undefined;
+  #inflight: InflightArea | undefined;
 
   constructor(device: BackendDevice, reactor: Reactor, logger: Logger) {
     this.#device = device;
@@ -105,6 +109,7 @@ export class BackendHandlers {
     this.#memory.commit([]);
     for (const ring of this.#rings) ring.close();
     this.#backendChannel?.close();
+    this.#inflight?.close();
   }
 
   readonly #table: HandlerTable = {
@@ -171,6 +176,18 @@ export class BackendHandlers {
       if (this.#device.writeConfig(request.offset, request.bytes, isMigration)) return;
       const what = `${request.size} bytes at ${request.offset}, flags ${request.flags}`;
       throw new ProtocolError('BAD_CONFIG', `the configuration cannot be written so: ${what}`);
+    },
+    GET_INFLIGHT_FD: (request, _fds, replyFds) => {
+      const { fd, description } = createInflightArea(request, this.#device);
+      replyFds.push(fd);
+      return description;
+    },
+    SET_INFLIGHT_FD: (request, fds) => {
+      const started = this.#rings.find((ring) => ring.isStarted);
+      if (started) throw this.#ringError(started, 'gets in-flight memory while it is started');
+      const area = new InflightArea(request, fds[0], this.#device);
+      this.#inflight?.close();
+      this.#inflight = area;
     },
     RESET_DEVICE: async () => {
       await this.#haltAll('reset');
@@ -284,7 +301,8 @@ export class BackendHandlers {
   }
 
   async #run(ring: RingConfig): Promise<void> {
-    const setup = this.#setup(ring);
+    const checked = this.#setup(ring);
+    const setup = { ...checked, inflight: this.#inflight?.partOf(ring.index, checked.size) };
     await this.#device.runRing(setup, (reason) => {
       this.#logger.warn(`ring ${ring.index} is not served any more: ${reason}`);
     });

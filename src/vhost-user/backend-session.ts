@@ -107,12 +107,14 @@ export class BackendSession {
     if (handler === undefined) {
       throw new ProtocolError('UNKNOWN_MESSAGE', 'is not supported');
     }
-    const reply = await handler(request, fds);
+    const replyFds: Fd[] = [];
+    const reply = await handler(request, fds, replyFds);
     this.#phase = phase;
     if (declaration.reply !== undefined) {
       const text = declaration.reply.format(reply);
       this.#logger.debug(`-> ${name} ${text}`);
-      this.#reply(frame.id, declaration.reply.encode(reply));
+      this.#reply(frame.id, declaration.reply.encode(reply), replyFds);
+      closeAll(replyFds);
     } else if (this.#wantsAck(frame)) {
       this.#acknowledge(frame.id, ACKNOWLEDGED);
     }
@@ -133,8 +135,8 @@ export class BackendSession {
     return isAsked && hasProtocolFeature(this.#handlers.protocolFeatures, 'REPLY_ACK');
   }
 
-  #reply(id: number, payload: Uint8Array): void {
-    this.#channel.send(id, FrameFlag.REPLY, payload);
+  #reply(id: number, payload: Uint8Array, fds: readonly Fd[] = []): void {
+    this.#channel.send(id, FrameFlag.REPLY, payload, fds);
   }
 
   #acknowledge(id: number, value: bigint): void {

@@ -40,7 +40,7 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 /** A request that waits for its answer. */
 interface Waiting {
   readonly name: FrontendMessageName;
-  readonly resolve: (payload: Uint8Array) => void;
+  readonly resolve: (answer: Frame) => void;
   readonly reject: (error: ProtocolError) => void;
   readonly timer: NodeJS.Timeout;
 }
@@ -97,6 +97,43 @@ export class FrontendSession {
     payload: RequestOf<Name>,
     fds: readonly Fd[] = [],
   ): Promise<ReplyOf<Name>> {
+    const frame = await this.#exchange(name, payload, fds);
+    if (frame === undefined) return undefined as ReplyOf<Name>;
+    closeAll(frame.fds);
+    const { reply } = declarationOf(name);
+    if (reply !== undefined) return decodeAnswer(name, reply, frame.payload) as ReplyOf<Name>;
+    const status = decodeAnswer(name, acknowledgement, frame.payload);
+    if (status.value !== 0n) throw new ProtocolError('REFUSED', `${name} was refused`);
+    return undefined as ReplyOf<Name>;
+  }
+
+  /** As `request`, for a message whose reply brings a descriptor: the caller's from then on. */
+  async requestDescriptor<Name extends FrontendMessageName>(
+    name: Name,
+    payload: RequestOf<Name>,
+  ): Promise<{ readonly reply: ReplyOf<Name>; readonly fd: Fd }> {
+    const frame = (await this.#exchange(name, payload, [])) as Frame;
+    const [fd, ...rest] = frame.fds;
+    try {
+      const codec = declarationOf(name).reply as Payload<unknown>;
+      const reply = decodeAnswer(name, codec, frame.payload) as ReplyOf<Name>;
+      if (fd === undefined || rest.length > 0) {
+        const text = `${name} was answered with ${frame.fds.length} descriptors, not one`;
+        throw new ProtocolError('BAD_DESCRIPTORS', text);
+      }
+      return { reply, fd };
+    } catch (error) {
+      closeAll(frame.fds);
+      throw error;
+    }
+  }
+
+  /** Send a message and wait for what answers it; undefined: nothing does. */
+  async #exchange<Name extends FrontendMessageName>(
+    name: Name,
+    payload: RequestOf<Name>,
+    fds: readonly Fd[],
+  ): Promise<Frame | undefined> {
     const declaration = declarationOf(name);
     const bytes = declaration.request.encode(payload);
     const hasReply = declaration.reply !== undefined;
@@ -105,17 +142,8 @@ export class FrontendSession {
     this.#logger.debug(`-> ${name} ${declaration.request.format(payload)}`);
     const answer = hasReply || wantsAck ? this.#waitFor(name) : undefined;
     this.#channel.send(declaration.id, wantsAck ? FrameFlag.NEED_REPLY : 0, bytes, fds);
-    if (answer === undefined) {
-      this.#checkOpen(name);
-      return undefined as ReplyOf<Name>;
-    }
-    const bytesOfAnswer = await answer;
-    if (declaration.reply !== undefined) {
-      return decodeAnswer(name, declaration.reply, bytesOfAnswer) as ReplyOf<Name>;
-    }
-    const status = decodeAnswer(name, acknowledgement, bytesOfAnswer);
-    if (status.value !== 0n) throw new ProtocolError('REFUSED', `${name} was refused`);
-    return undefined as ReplyOf<Name>;
+    if (answer === undefined) this.#checkOpen(name);
+    return answer;
   }
 
   /** Open the channel on which the back-end speaks first. */
@@ -148,7 +176,7 @@ export class FrontendSession {
     throw new ProtocolError('DISCONNECTED', `${name}: ${reason.message}`, { cause: reason });
   }
 
-  #waitFor(name: FrontendMessageName): Promise<Uint8Array> {
+  #waitFor(name: FrontendMessageName): Promise<Frame> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#endWith(new ProtocolError('NO_REPLY', `${name}: no answer in ${this.#timeoutMs} ms`));
@@ -158,18 +186,19 @@ export class FrontendSession {
   }
 
   #onReply(frame: Frame): void {
-    closeAll(frame.fds);
     const waiting = this.#waiting.shift();
     if (waiting === undefined) {
+      closeAll(frame.fds);
       this.#endWith(new ProtocolError('BAD_PAYLOAD', `answer to nothing: message ${frame.id}`));
       return;
     }
     clearTimeout(waiting.timer);
     const isReply = (frame.flags & FrameFlag.REPLY) !== 0;
     if (isReply && frame.id === declarationOf(waiting.name).id) {
-      waiting.resolve(frame.payload);
+      waiting.resolve(frame);
       return;
     }
+    closeAll(frame.fds);
     const text = `${waiting.name} was answered by message ${frame.id}, flags ${frame.flags}`;
     const error = new ProtocolError('BAD_PAYLOAD', text);
     waiting.reject(error);

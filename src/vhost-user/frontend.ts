@@ -6,7 +6,7 @@ import { connectUnix, type Fd, type Logger, type Reactor, silentLogger } from '.
 import { BACKEND_PROTOCOL_FEATURES } from './backend-handlers.ts';
 import { ProtocolError } from './errors.ts';
 import { FrontendSession } from './frontend-session.ts';
-import { MAX_CONFIG_BYTES, MAX_TABLE_REGIONS } from './messages.ts';
+import { MAX_CONFIG_BYTES, MAX_TABLE_REGIONS, type RequestOf } from './messages.ts';
 import { F_PROTOCOL_FEATURES, hasProtocolFeature } from './protocol-features.ts';
 
 const PROTOCOL_BIT = 1n << BigInt(F_PROTOCOL_FEATURES);
@@ -49,6 +49,12 @@ export interface RingPlan {
   readonly err: Fd;
   /** First available entry the back-end takes. */
   readonly base: number;
+}
+
+/** Where a back-end writes down what is under way. */
+export interface InflightMemory {
+  readonly description: RequestOf<'SET_INFLIGHT_FD'>;
+  readonly fd: Fd;
 }
 
 /** See the module's comment. */
@@ -142,6 +148,23 @@ export class Frontend {
       throw new ProtocolError('BAD_CONFIG', `${bytes.length} bytes of configuration`);
     }
     await this.session.request('SET_CONFIG', { offset, size: bytes.length, flags: 0, bytes });
+  }
+
+  /** Whether the back-end writes down what is under way, in memory that this side keeps. */
+  get tracksInflight(): boolean {
+    return hasProtocolFeature(this.session.protocolFeatures, 'INFLIGHT_SHMFD');
+  }
+
+  /** Memory for that, of the back-end's making. The descriptor is the caller's. */
+  async getInflight(numQueues: number, queueSize: number): Promise<InflightMemory> {
+    const shape = { mmapSize: 0, mmapOffset: 0, numQueues, queueSize };
+    const { reply, fd } = await this.session.requestDescriptor('GET_INFLIGHT_FD', shape);
+    return { description: reply, fd };
+  }
+
+  /** Have the back-end use such memory, its own or that of an earlier one. No ring is started. */
+  async setInflight({ description, fd }: InflightMemory): Promise<void> {
+    await this.session.request('SET_INFLIGHT_FD', description, [fd]);
   }
 
   /** Send everything that makes the back-end run a ring. */

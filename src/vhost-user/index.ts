@@ -1,5 +1,5 @@
 /** The vhost-user protocol: messages, and both ends of a session. */
-export type { BackendDevice, RingSetup } from './backend-device.ts';
+export type { BackendDevice, InflightPart, RingSetup } from './backend-device.ts';
 export { BACKEND_PROTOCOL_FEATURES } from './backend-handlers.ts';
 export { BackendSession, type BackendSessionOptions } from './backend-session.ts';
 export { Channel, type ChannelHandler, type Frame, FrameFlag } from './channel.ts';
@@ -7,6 +7,7 @@ export { ProtocolError, type ProtocolErrorCode } from './errors.ts';
 export {
   Frontend,
   type FrontendOptions,
+  type InflightMemory,
   NO_PROTOCOL_FEATURES,
   type RingPlan,
   type SharedRegion,

@@ -89,6 +89,7 @@ export class RingConfig {
       kickFd: this.#kick === 'polled' ? undefined : this.#kick?.number,
       callFd: this.#call?.number,
       errFd: this.#err?.number,
+      inflight: undefined,
     };
   }
 

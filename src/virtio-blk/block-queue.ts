@@ -134,9 +134,15 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
   /** Take no more requests, and call back when all are answered; perhaps at once. */
   drain(onDrained: () => void): void {
     assert(this.#onDrained === undefined, 'a queue is drained once at a time');
-    this.#accepting = false;
+    // What an earlier back-end had taken counts as taken.
+    this.#accepting = !this.#isBroken && this.#ring.unansweredCount > 0;
     this.#onDrained = onDrained;
     this.#finishDrain();
+  }
+
+  /** Serve nothing: the ring is not what it should be. */
+  giveUp(reason: string): void {
+    this.#break(reason);
   }
 
   /** The guest's memory has changed. Only while no request is under way. */
@@ -162,6 +168,7 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
       } else if (available < 0) {
         this.#break('available index is impossible');
       }
+      if (this.#onDrained !== undefined && ring.unansweredCount === 0) this.#accepting = false;
     }
     if (ring.unpublished > 0) {
       this.#publish();
@@ -335,7 +342,7 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
   }
 
   #finishDrain(): void {
-    if (this.inFlight > 0 || this.#ring.unpublished > 0) return;
+    if (this.#accepting || this.inFlight > 0 || this.#ring.unpublished > 0) return;
     const onDrained = this.#onDrained;
     this.#onDrained = undefined;
     onDrained?.();

@@ -12,6 +12,7 @@ export {
   type IndirectTables,
   NO_USED,
 } from './driver-ring.ts';
+export { InflightLog, inflightLogBytes } from './inflight-log.ts';
 export {
   AVAIL_NO_INTERRUPT,
   DESCRIPTOR_BYTES,

@@ -8,6 +8,7 @@
  * written; where a flag decides whether to notify, a store-load barrier lies between (2.7.13): the
  * atomic operations of JavaScript are sequentially consistent, so they are all three.
  */
+import type { InflightLog } from './inflight-log.ts';
 import { AVAIL_NO_INTERRUPT, needsEvent, USED_NO_NOTIFY } from './layout.ts';
 
 /** Index of `flags` and `idx`, in 16-bit words, in both rings. */
@@ -41,13 +42,20 @@ export class SplitRing {
   #usedIdx: number;
   #publishedIdx: number;
   #kicksWanted = true;
+  readonly #log: InflightLog | undefined;
+  /** Heads that an earlier back-end has taken and not answered, and the first not taken again. */
+  #unanswered: Uint16Array = new Uint16Array(0);
+  #nextUnanswered = 0;
+  /** Why the in-flight log is of no use, if it is. */
+  readonly fault: string | undefined;
 
   /**
    * @param eventIdx - VIRTIO_F_EVENT_IDX was negotiated.
    * @param lastAvailIdx - first available entry not yet taken (SET_VRING_BASE). The used index
    * goes on from where the used ring in memory stands.
+   * @param log - of requests under way; it knows better which entries have been taken.
    */
-  constructor(memory: SplitRingMemory, eventIdx: boolean, lastAvailIdx: number) {
+  constructor(memory: SplitRingMemory, eventIdx: boolean, lastAvailIdx: number, log?: InflightLog) {
     this.size = memory.size;
     this.descriptors = new DataView(memory.descriptors);
     this.#available = new Uint16Array(memory.available);
@@ -60,6 +68,14 @@ export class SplitRing {
     this.#lastAvailIdx = lastAvailIdx;
     this.#usedIdx = this.#used16[IDX];
     this.#publishedIdx = this.#usedIdx;
+    this.#log = log;
+    if (log === undefined) return;
+    const { heads, isNew, fault } = log.recover(this.#usedIdx);
+    this.fault = fault;
+    if (isNew || fault !== undefined) return;
+    this.#unanswered = heads;
+    // Every entry taken has been used, or is under way.
+    this.#lastAvailIdx = (this.#usedIdx + heads.length) & 0xffff;
   }
 
   /** First available entry not yet taken: the answer to GET_VRING_BASE. */
@@ -67,16 +83,26 @@ export class SplitRing {
     return this.#lastAvailIdx;
   }
 
+  /** Heads still to be taken that an earlier back-end had taken. They come first. */
+  get unansweredCount(): number {
+    return this.#unanswered.length - this.#nextUnanswered;
+  }
+
   /** How many heads can be taken; -1 if the driver's index is impossible. */
   availableCount(): number {
+    if (this.#nextUnanswered < this.#unanswered.length) return this.unansweredCount;
     const count = (Atomics.load(this.#available, IDX) - this.#lastAvailIdx) & 0xffff;
     return count > this.size ? -1 : count;
   }
 
   /** Take the next head. The number is the driver's: check it. Only while `availableCount` says. */
   takeHead(): number {
+    if (this.#nextUnanswered < this.#unanswered.length) {
+      return this.#unanswered[this.#nextUnanswered++];
+    }
     const head = this.#available[AVAIL_RING + (this.#lastAvailIdx & this.#mask)];
     this.#lastAvailIdx = (this.#lastAvailIdx + 1) & 0xffff;
+    if (this.#log !== undefined) this.#log.begin(head);
     return head;
   }
 
@@ -86,6 +112,7 @@ export class SplitRing {
     this.#used32[at] = head;
     this.#used32[at + 1] = writtenBytes;
     this.#usedIdx = (this.#usedIdx + 1) & 0xffff;
+    if (this.#log !== undefined) this.#log.finish(head);
   }
 
   /** How many used entries wait for `publish`. */
@@ -108,6 +135,7 @@ export class SplitRing {
     const before = this.#publishedIdx;
     this.#publishedIdx = this.#usedIdx;
     Atomics.store(this.#used16, IDX, this.#usedIdx);
+    if (this.#log !== undefined) this.#log.commit(this.#usedIdx);
     if (!this.#eventIdx) {
       return (Atomics.load(this.#available, FLAGS) & AVAIL_NO_INTERRUPT) === 0;
     }
@@ -129,6 +157,7 @@ export class SplitRing {
     this.#kicksWanted = true;
     if (this.#eventIdx) Atomics.store(this.#used16, this.#availEventAt, this.#lastAvailIdx);
     else Atomics.store(this.#used16, FLAGS, 0);
-    return Atomics.load(this.#available, IDX) === this.#lastAvailIdx;
+    const isEmpty = Atomics.load(this.#available, IDX) === this.#lastAvailIdx;
+    return isEmpty && this.#nextUnanswered === this.#unanswered.length;
   }
 }

@@ -14,7 +14,13 @@ import {
   type DeviceState,
   NO_FD,
 } from '../../virtio-blk/index.ts';
-import { RingFeature, ringBytes, SplitRing } from '../../virtqueue/index.ts';
+import {
+  InflightLog,
+  inflightLogBytes,
+  RingFeature,
+  ringBytes,
+  SplitRing,
+} from '../../virtqueue/index.ts';
 import type { BrokenRingHandler, SharedRegion } from './queue-host.ts';
 
 /**
@@ -35,6 +41,8 @@ export interface QueueRunnerOptions {
 /** A ring that runs. */
 interface Run {
   readonly queue: BlockQueue;
+  /** Where its in-flight log is. */
+  readonly logMapping: Mapping | undefined;
   kickWatch: Watch | undefined;
 }
 
@@ -64,8 +72,10 @@ export class QueueRunner {
     const { reactor, disk, state, counters, serial } = this.#options;
     assert(!this.#runs.has(setup.index), 'a ring is run once at a time');
     const requests = this.#requestsOf(setup);
+    const logMapping = setup.inflight && Mapping.adopt(setup.inflight.mapping);
+    const ring = this.#mapRing(setup, logMapping);
     const queue = new BlockQueue({
-      ring: this.#mapRing(setup),
+      ring,
       memory: this.#memory,
       requests,
       rules: {
@@ -80,9 +90,10 @@ export class QueueRunner {
       openChannel: (handler) => disk.openChannel(reactor, requests.disk, handler),
       onBroken,
     });
-    const run: Run = { queue, kickWatch: undefined };
+    const run: Run = { queue, logMapping, kickWatch: undefined };
     this.#runs.set(setup.index, run);
     this.#wire(run, setup);
+    if (ring.fault !== undefined) queue.giveUp(ring.fault);
     reactor.addSource(queue);
   }
 
@@ -96,7 +107,7 @@ export class QueueRunner {
     return requests;
   }
 
-  #mapRing(setup: RingSetup): SplitRing {
+  #mapRing(setup: RingSetup, logMapping: Mapping | undefined): SplitRing {
     const bytes = ringBytes(setup.size);
     const view = (address: number, length: number): ArrayBuffer => {
       const buffer = this.#memory.viewUser(address, length);
@@ -110,7 +121,7 @@ export class QueueRunner {
       used: view(setup.usedAddress, bytes.used),
     };
     const eventIdx = (setup.features & (1n << BigInt(RingFeature.EVENT_IDX))) !== 0n;
-    return new SplitRing(memory, eventIdx, setup.base);
+    return new SplitRing(memory, eventIdx, setup.base, logOf(setup, logMapping));
   }
 
   #wire(run: Run, setup: RingSetup): void {
@@ -140,6 +151,7 @@ export class QueueRunner {
       this.#options.reactor.removeSource(queue);
       run.kickWatch?.close();
       queue.close();
+      run.logMapping?.close();
       this.#runs.delete(index);
       done(queue.lastAvailIdx);
     });
@@ -151,4 +163,10 @@ export class QueueRunner {
     for (const requests of this.#requests.values()) requests[Symbol.dispose]();
     this.#requests.clear();
   }
+}
+
+function logOf({ inflight }: RingSetup, mapping: Mapping | undefined): InflightLog | undefined {
+  if (inflight === undefined || mapping === undefined) return undefined;
+  const { offsetBytes, queueSize } = inflight;
+  return new InflightLog(mapping.view(offsetBytes, inflightLogBytes(queueSize)), queueSize);
 }
