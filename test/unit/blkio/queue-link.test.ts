@@ -127,7 +127,7 @@ class Device {
     if (!this.isLost || !device.isQuiet) return;
     if (lease.isHeld) assert.ok(user?.isQuiet, 'whoever holds the queue has let go of the ring');
     this.isLost = false;
-    device.resume();
+    device.resume(false);
   }
 }
 
@@ -167,7 +167,7 @@ test('a fault of a ring that was replaced is forgotten', () => {
   ends.sayFault();
   ends.device.lose();
   ends.turnQueue();
-  ends.device.resume();
+  ends.device.resume(false);
   ends.turnDevice();
   assert.deepEqual(ends.faults, []);
   ends.turnQueue();

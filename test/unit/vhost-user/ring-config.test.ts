@@ -53,6 +53,7 @@ test('a ring that is complete gives the device all it needs', () =>
       kickFd: kick.number,
       callFd: call.number,
       errFd: undefined,
+      inflight: undefined,
     });
     config.close();
   }));

@@ -29,6 +29,7 @@ test('features of the device and of the protocol are offered', () =>
       'REPLY_ACK',
       'BACKEND_REQ',
       'CONFIG',
+      'INFLIGHT_SHMFD',
       'RESET_DEVICE',
       'CONFIGURE_MEM_SLOTS',
       'STATUS',

@@ -1,7 +1,8 @@
 /**
  * The way to a back-end as long as the device is in use: a connection, and after its loss others,
  * until the device is given up. When the back-end goes away and the device is to connect again,
- * what was under way is asked for once more, and done at least once; else it fails with ECONNRESET.
+ * what was under way is done: by a back-end that finds it written down (INFLIGHT_SHMFD), once and
+ * in its order; of others it is asked once more. Else it fails with ECONNRESET.
  */
 import {
   AttachedHome,
@@ -11,7 +12,7 @@ import {
   type Reactor,
   silentLogger,
 } from '../../../sys/index.ts';
-import { ProtocolError } from '../../../vhost-user/index.ts';
+import { type Frontend, type InflightMemory, ProtocolError } from '../../../vhost-user/index.ts';
 import { createDeviceReactor } from '../../device-reactor.ts';
 import { BlkioError } from '../../errors.ts';
 import type { MemoryRegion } from '../../memory-region.ts';
@@ -44,6 +45,10 @@ export class BackendLink {
   #queues: QueueSet | undefined;
   /** Ends the connection that was opened last, in whatever state. */
   #attempt: AbortController | undefined;
+  /** Where the back-end writes down what is under way, if it does. */
+  #inflight: InflightMemory | undefined;
+  /** The back-end goes on with what the last one had under way. */
+  #goesOn = false;
   /** Present while there is no back-end. */
   #reconnection: Reconnection | undefined;
   #isLost = false;
@@ -112,6 +117,7 @@ export class BackendLink {
   async start(queues: QueueSet): Promise<void> {
     try {
       await this.connection.shareExactly(this.#user.regions);
+      this.#inflight = await this.#track(this.connection.frontend, queues);
       await queues.startAll(this.connection.frontend);
       // Without acknowledgements nothing else tells.
       const text = `${this.#settings.path}: the back-end hung up`;
@@ -120,6 +126,19 @@ export class BackendLink {
       throw this.#asBlkioError(error);
     }
     this.#queues = queues;
+  }
+
+  /** Memory in which a back-end writes down what is under way, if it does. */
+  async #track(frontend: Frontend, queues: QueueSet): Promise<InflightMemory | undefined> {
+    if (!frontend.tracksInflight) return undefined;
+    const memory = await frontend.getInflight(queues.count, this.#settings.queueSize);
+    try {
+      await frontend.setInflight(memory);
+      return memory;
+    } catch (error) {
+      memory.fd.close();
+      throw error;
+    }
   }
 
   /** Share a region that the user has added, or end that. */
@@ -194,29 +213,49 @@ export class BackendLink {
     const before = this.connection;
     const queues = this.#queues as QueueSet;
     const connection = await this.#open(before.frontend.features);
+    const { frontend } = connection;
     let started: readonly number[];
+    let inflight: InflightMemory | undefined;
     try {
       if (this.#isClosed) throw new BlkioError('ENOTCONN', 'the device was closed');
       this.#checkSame(before, connection, queues.count);
       await connection.shareExactly(this.#user.regions);
-      started = await queues.restart(connection.frontend);
+      this.#goesOn = await this.#handOver(frontend);
+      if (!this.#goesOn) inflight = await this.#track(frontend, queues);
+      started = await queues.restart(frontend, this.#goesOn);
       // Regions may have come and gone meanwhile.
       while (!connection.hasExactly(this.#user.regions)) {
         await connection.shareExactly(this.#user.regions);
       }
       this.#adopt(connection);
     } catch (error) {
+      inflight?.fd.close();
       connection.close();
       throw error;
     }
+    this.#inflight ??= inflight;
     const attempts = this.#reconnection?.attempts ?? 0;
     this.#reconnection = undefined;
-    for (const index of started) queues.resume(index);
+    for (const index of started) queues.resume(index, this.#goesOn);
     // Those that became quiet while others were started.
     for (const index of queues.others(started)) void this.restartQueue(index);
     this.#user.onReconnect(attempts);
     const hadBytes = before.config.capacityBytes;
     if (hadBytes !== connection.config.capacityBytes) this.#user.onConfigChange();
+  }
+
+  /** Whether another back-end finds written down what was under way with the last one. */
+  async #handOver(frontend: Frontend): Promise<boolean> {
+    const memory = this.#inflight;
+    if (memory === undefined) return false;
+    if (frontend.tracksInflight) {
+      await frontend.setInflight(memory);
+      return true;
+    }
+    // Rings start empty with this one: what is written down is of no use to any other.
+    memory.fd.close();
+    this.#inflight = undefined;
+    return false;
   }
 
   /** What requests and rings were made for must still be there. */
@@ -233,12 +272,12 @@ export class BackendLink {
     const queues = this.#queues;
     if (this.#isLost || connection === undefined || queues === undefined) return;
     try {
-      if (!(await queues.restartOne(connection.frontend, index))) return;
+      if (!(await queues.restartOne(connection.frontend, index, this.#goesOn))) return;
     } catch {
       // The connection has ended: its user has been told.
       return;
     }
-    if (connection === this.#connection && !this.#isLost) queues.resume(index);
+    if (connection === this.#connection && !this.#isLost) queues.resume(index, this.#goesOn);
   }
 
   /** Channels are closed. */
@@ -247,6 +286,7 @@ export class BackendLink {
     this.#attempt?.abort();
     this.#reconnection?.stop();
     this.#connection?.close();
+    this.#inflight?.fd.close();
     this.#home.close();
     this.reactor[Symbol.dispose]();
   }

@@ -2,7 +2,7 @@
  * How the thread of a device and the thread that uses one of its queues keep in step: words in
  * shared memory, and a bell (an eventfd) for each direction.
  *
- * The device's thread gives commands: to leave the ring alone, to go on with a new one, to give up.
+ * The device's thread gives commands: to leave the ring alone, to go on with it or with an empty one, to give up.
  * A command is a number that tells which, and how many there have been; the queue's thread writes
  * down the last one that it has obeyed. The ring is only touched by the device's thread while the
  * queue's thread has obeyed the command to leave it alone, or is not there.
@@ -25,7 +25,7 @@ const CAPACITY_AT = 16;
 const TABLE_BYTES = 24;
 
 /** Commands: the lowest bits. */
-const Command = { GO_ON: 0, LEAVE: 1, GIVE_UP: 2 } as const;
+const Command = { START_ANEW: 0, LEAVE: 1, GIVE_UP: 2, GO_ON: 3 } as const;
 const COMMAND_MASK = 3;
 const COMMAND_STEP = 4;
 
@@ -92,10 +92,10 @@ export class DeviceEnd implements QueueUser {
     this.#say(Command.LEAVE);
   }
 
-  resume(): void {
+  resume(isSame: boolean): void {
     // Of the ring that was: whoever could find another leaves it alone.
     Atomics.store(this.#words, Word.FAULT, 0);
-    this.#say(Command.GO_ON);
+    this.#say(isSame ? Command.GO_ON : Command.START_ANEW);
   }
 
   fail(result: number): void {
@@ -142,7 +142,8 @@ export class QueueThreadEnd {
 
   /** Whether there was a back-end in the beginning. */
   get startsConnected(): boolean {
-    return (this.#firstCommand & COMMAND_MASK) === Command.GO_ON;
+    const kind = this.#firstCommand & COMMAND_MASK;
+    return kind === Command.START_ANEW || kind === Command.GO_ON;
   }
 
   /** Have a user, which begins as `startsConnected` says, obey from now on. */
@@ -161,7 +162,7 @@ export class QueueThreadEnd {
     const kind = command & COMMAND_MASK;
     if (kind === Command.LEAVE) user.lose();
     else if (kind === Command.GIVE_UP) user.fail(Atomics.load(this.#words, Word.FAILURE));
-    else if (command !== this.#firstCommand) user.resume();
+    else if (command !== this.#firstCommand) user.resume(kind === Command.GO_ON);
     Atomics.store(this.#words, Word.OBEYED, command);
     if (kind === Command.LEAVE) signalEvent(this.#toDevice.number);
   }

@@ -75,6 +75,9 @@ function partSizes(size: number): number[] {
   return [descriptors, available, used, tables, size * SLOT_BYTES];
 }
 
+/** 16-bit word of the used ring's index. */
+const USED_IDX = 1;
+
 function wholePages(bytes: number): number {
   return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
 }
@@ -131,11 +134,13 @@ export class QueueMemory implements Disposable {
     this.slotsAddress = address + offsets[4];
   }
 
-  /** What the back-end has to know to run the ring from its start. */
+  /** What the back-end has to know to run the ring. */
   get plan(): RingPlan {
     const { kick, call, err } = this.events;
     const { index } = this.#options;
-    return { index, size: this.ring.size, ...this.#addresses, kick, call, err, base: 0 };
+    // Of a ring that goes on, the back-end knows better what has been taken.
+    const base = new Uint16Array(this.ring.used)[USED_IDX];
+    return { index, size: this.ring.size, ...this.#addresses, kick, call, err, base };
   }
 
   /** For another thread, which has the ring to itself. */

@@ -9,8 +9,13 @@ export interface QueueUser {
   lose(): void;
   /** It does. */
   readonly isQuiet: boolean;
-  /** A back-end has the ring, empty: do what is outstanding. */
-  resume(): void;
+  /**
+   * A back-end has the ring.
+   *
+   * @param isSame - it goes on where the last one stopped; else the ring is empty, and what is
+   * outstanding has to be asked for again.
+   */
+  resume(isSame: boolean): void;
   /** There will be none any more: complete what is outstanding with this negative errno. */
   fail(result: number): void;
 }
@@ -63,25 +68,27 @@ export class QueueSet implements Disposable {
   }
 
   /**
-   * Start rings anew with a back-end that knows nothing of them, except those whose user may still
-   * touch them. Returns the numbers of those that run.
+   * Start rings with another back-end, except those whose user may still touch them.
+   *
+   * @param isSame - it knows what was under way; else the rings start empty.
+   * @returns the numbers of those that run.
    */
-  async restart(frontend: Frontend): Promise<number[]> {
+  async restart(frontend: Frontend, isSame: boolean): Promise<number[]> {
     const started: number[] = [];
     for (let index = 0; index < this.#queues.length; index++) {
-      if (await this.restartOne(frontend, index)) started.push(index);
+      if (await this.restartOne(frontend, index, isSame)) started.push(index);
     }
     return started;
   }
 
   /** The same for one ring. False: its user may still touch it, or it is being started already. */
-  async restartOne(frontend: Frontend, index: number): Promise<boolean> {
+  async restartOne(frontend: Frontend, index: number, isSame: boolean): Promise<boolean> {
     const isBusy = this.#users.get(index)?.isQuiet === false;
     if (isBusy || this.#starting.has(index)) return false;
     this.#starting.add(index);
     try {
       const queue = this.#queues[index];
-      queue.clear();
+      if (!isSame) queue.clear();
       await frontend.startRing(queue.plan);
       return true;
     } finally {
@@ -95,8 +102,8 @@ export class QueueSet implements Disposable {
   }
 
   /** Tell a queue's user, if there is one, that its ring runs. */
-  resume(index: number): void {
-    this.#users.get(index)?.resume();
+  resume(index: number, isSame: boolean): void {
+    this.#users.get(index)?.resume(isSame);
   }
 
   [Symbol.dispose](): void {

@@ -2,9 +2,9 @@
  * A queue of a virtio-blk device, from the driver's side: requests of slots become chains on a ring
  * and completions come back from it. The data path allocates nothing.
  *
- * A slot is on the ring, or waits for room there, or is done. When the back-end is lost, `lose`
- * takes all of them off the ring, and `resume` puts them on a new one: every request is done at
- * least once, and reported exactly once.
+ * A slot is on the ring, or waits for room there, or is done. When the back-end is lost, the next
+ * one goes on with the ring if it knows what was under way; else `resume` puts everything on an
+ * empty one: every request is done at least once, and reported exactly once.
  */
 import {
   DiskFlag,
@@ -297,17 +297,23 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
     this.#options.reactor.requestTurn();
   }
 
-  /** A new back-end has the ring, empty: do what is outstanding. */
-  resume(): void {
-    this.#ring = this.#newRing();
+  resume(isSame: boolean): void {
     this.#isLost = false;
+    if (!isSame) this.#startAnew();
     this.#startWatching();
+    this.flush();
+    // It may have been the last one that was kicked, or nobody.
+    if (isSame) signalEvent(this.memory.events.kick.number);
+  }
+
+  /** The ring is empty: ask again for what was on it. */
+  #startAnew(): void {
+    this.#ring = this.#newRing();
     // What the last one has written may be lost with it, unless it was flushed: write it again.
     this.#isFlushing.fill(0);
     this.#place.forEach((place, slot) => {
       if (place === Place.ON_RING) this.#enqueue(slot);
     });
-    this.flush();
   }
 
   /** Nothing will ever be done any more: complete what is outstanding, and what is to come. */
