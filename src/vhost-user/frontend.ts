@@ -157,7 +157,7 @@ export class Frontend {
 
   /** Memory for that, of the back-end's making. The descriptor is the caller's. */
   async getInflight(numQueues: number, queueSize: number): Promise<InflightMemory> {
-    const shape = { mmapSize: 0, mmapOffset: 0, numQueues, queueSize };
+    const shape = { mmapSize: 0, mmapOffset: 0, numQueues, queueSize, padding: 0 };
     const { reply, fd } = await this.session.requestDescriptor('GET_INFLIGHT_FD', shape);
     return { description: reply, fd };
   }

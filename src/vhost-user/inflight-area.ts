@@ -31,7 +31,7 @@ export function createInflightArea(
   const mmapSize = numQueues * inflightLogBytes(queueSize);
   const fd = createMemfd('vhost-inflight', mmapSize);
   sealSize(fd);
-  return { fd, description: { mmapSize, mmapOffset: 0, numQueues, queueSize } };
+  return { fd, description: { mmapSize, mmapOffset: 0, numQueues, queueSize, padding: 0 } };
 }
 
 function checkShape({ numQueues, queueSize }: InflightDescription, limits: InflightLimits): void {

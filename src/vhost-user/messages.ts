@@ -77,6 +77,8 @@ const inflight = new Struct('inflight', {
   mmapOffset: field('size64', 'where in the file it starts'),
   numQueues: field('u16', 'number of rings'),
   queueSize: field('u16', 'size of each'),
+  // Not in the specification; all implementations send a struct as their compiler lays it out.
+  padding: field('u32', ''),
 });
 
 const deviceState = new Struct('device state', {
