@@ -3,7 +3,9 @@
  * `vhost-user-blk`: a disk image or block device becomes a virtual machine's disk. A drop-in for
  * QEMU's contrib/vhost-user-blk that serves one client after another.
  *
- * Exit codes: 0 after SIGTERM, SIGINT or SIGHUP (and when the one connection given by --fd has
+ * SIGHUP has it look at the size of the image again.
+ *
+ * Exit codes: 0 after SIGTERM or SIGINT (and when the one connection given by --fd has
  * ended), 1 if it cannot serve, 2 for a wrong command line.
  */
 import {
@@ -38,6 +40,8 @@ async function run(config: VhostUserBlkConfig, logger: Logger): Promise<void> {
   const disk = openDisk(config.disk);
   // From before there is a socket: a signal must not leave that behind.
   const stopSignal = firstStopSignal();
+  let onHangUp = (): void => {};
+  process.on('SIGHUP', () => onHangUp());
   let socket: ServerSocket | undefined;
   try {
     socket =
@@ -51,6 +55,7 @@ async function run(config: VhostUserBlkConfig, logger: Logger): Promise<void> {
         ? `listening at ${config.socket.path}`
         : `serving descriptor ${config.socket.fd}`,
     );
+    onHangUp = () => updateCapacity(server, logger);
     void stopSignal.then((signal) => stop(server, signal, logger));
     await server.ended;
     disk.close();
@@ -60,10 +65,20 @@ async function run(config: VhostUserBlkConfig, logger: Logger): Promise<void> {
   }
 }
 
+/** A disk that can't be asked keeps its size. */
+function updateCapacity(server: VhostUserBlkServer, logger: Logger): void {
+  try {
+    const bytes = server.updateCapacity();
+    logger.info(`SIGHUP: the disk has ${bytes} bytes`);
+  } catch (error) {
+    logger.error(`SIGHUP: cannot find out the size of the disk: ${(error as Error).message}`);
+  }
+}
+
 /** The first signal that asks the program to end; later ones change nothing. */
 function firstStopSignal(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, resolve);
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, resolve);
   });
 }
 

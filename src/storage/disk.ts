@@ -53,6 +53,8 @@ export interface DiskChannel {
 /** An open disk, as one thread sees it. */
 export interface Disk {
   readonly info: DiskInfo;
+  /** Its size as of now, in whole sectors; `info` has that of when it was opened. */
+  currentSizeBytes(): number;
   /** One line for the log: what it is and how it is reached, with reasons. */
   readonly description: string;
   openChannel(reactor: Reactor, requests: DiskRequests, handler: DiskRequestHandler): DiskChannel;

@@ -29,6 +29,10 @@ export class NullDisk implements Disk {
     return CHANNEL;
   }
 
+  currentSizeBytes(): number {
+    return this.info.sizeBytes;
+  }
+
   share(): NullDiskHandle {
     return { kind: 'null', info: this.info };
   }

@@ -33,11 +33,11 @@ export class ConfigSpace {
   readonly #bytes = new Uint8Array(CONFIG_BYTES);
 
   constructor(disk: DiskInfo, numQueues: number) {
+    this.capacitySectors = disk.sizeBytes / SECTOR_BYTES;
     const view = new DataView(this.#bytes.buffer);
     const blockSectors = disk.logicalBlockBytes / SECTOR_BYTES;
     const inBlocks = (bytes: number): number => Math.floor(bytes / disk.logicalBlockBytes);
     const physicalExponent = Math.log2(disk.physicalBlockBytes / disk.logicalBlockBytes);
-    view.setBigUint64(ConfigOffset.CAPACITY, BigInt(disk.sizeBytes / SECTOR_BYTES), true);
     view.setUint32(ConfigOffset.SIZE_MAX, Limit.SEGMENT_BYTES, true);
     view.setUint32(ConfigOffset.SEG_MAX, Limit.SEGMENTS, true);
     view.setUint32(ConfigOffset.BLK_SIZE, disk.logicalBlockBytes, true);
@@ -63,6 +63,12 @@ export class ConfigSpace {
     const part = new Uint8Array(sizeBytes);
     part.set(this.#bytes.subarray(offset, offset + sizeBytes));
     return part;
+  }
+
+  /** The `capacity` field. */
+  set capacitySectors(sectors: number) {
+    const view = new DataView(this.#bytes.buffer);
+    view.setBigUint64(ConfigOffset.CAPACITY, BigInt(sectors), true);
   }
 
   /** The `writeback` field: whether the driver wants the write-back cache. */

@@ -42,6 +42,10 @@ class PlainDisk implements Disk {
     return { start, close: () => channel.close() };
   }
 
+  currentSizeBytes(): number {
+    return this.info.sizeBytes;
+  }
+
   share(): DiskHandle {
     return this.#disk.share();
   }

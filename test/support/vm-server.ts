@@ -52,6 +52,10 @@ export class VmServer implements AsyncDisposable {
     assert.doesNotMatch(stderr, TROUBLE);
   }
 
+  signal(name: NodeJS.Signals): void {
+    process.kill(this.#running.pid, name);
+  }
+
   /** End it the hard way. */
   async kill(): Promise<void> {
     await this.#running.stop('SIGKILL');

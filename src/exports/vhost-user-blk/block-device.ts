@@ -41,8 +41,18 @@ export class BlockDevice implements BackendDevice {
     this.#config = new ConfigSpace(options.disk, options.numQueues);
     this.#state = options.state;
     this.#hosts = options.hosts;
-    this.#state.capacitySectors = options.disk.sizeBytes / SECTOR_BYTES;
+    this.capacityBytes = options.disk.sizeBytes;
     this.reset();
+  }
+
+  /** Size of the disk. Requests that are taken from now on must keep to it. */
+  get capacityBytes(): number {
+    return this.#state.capacitySectors * SECTOR_BYTES;
+  }
+
+  set capacityBytes(bytes: number) {
+    this.#config.capacitySectors = bytes / SECTOR_BYTES;
+    this.#state.capacitySectors = bytes / SECTOR_BYTES;
   }
 
   readConfig(offset: number, sizeBytes: number): Uint8Array {

@@ -72,6 +72,7 @@ interface Parts {
   readonly home: AttachedHome;
   readonly hosts: readonly QueueHost[];
   readonly device: BlockDevice;
+  readonly disk: Disk;
   readonly socket: ServerSocket;
   readonly counters: SharedArrayBuffer;
   readonly logger: Logger;
@@ -124,7 +125,9 @@ export class VhostUserBlkServer {
       state,
       hosts,
     });
-    server = new VhostUserBlkServer({ reactor, home, hosts, device, socket, counters, logger });
+    server = new VhostUserBlkServer({
+      ...{ reactor, home, hosts, device, disk, socket, counters, logger },
+    });
     return server;
   }
 
@@ -147,9 +150,20 @@ export class VhostUserBlkServer {
     return readCounters(this.#parts.counters);
   }
 
-  /** Tell the client, if there is one, to read the configuration space again. */
-  notifyConfigChange(): void {
+  /**
+   * Have the disk's size looked at again: the client, if there is one, is told of another. Requests
+   * beyond the end of a disk that has shrunk get IOERR from then on.
+   *
+   * @returns the size in bytes.
+   */
+  updateCapacity(): number {
+    const { device, disk } = this.#parts;
+    const before = device.capacityBytes;
+    const now = disk.currentSizeBytes();
+    if (now === before) return now;
+    device.capacityBytes = now;
     this.#session?.notifyConfigChange();
+    return now;
   }
 
   /** Finish the requests under way, hang up, and let everything go but the disk. */

@@ -5,6 +5,7 @@ import { type FileIoHandler, type Reactor, SharedMutex, SyncFileIo } from '../..
 import type { Disk, DiskChannel, DiskInfo, DiskRequestHandler } from '../disk.ts';
 import type { DiskRequests } from '../disk-requests.ts';
 import { FileChannel, type FilePaths } from './file-channel.ts';
+import { diskSizeBytes } from './file-size.ts';
 import { PageCacheWrites } from './page-cache-writes.ts';
 import { UnalignedIo } from './unaligned-io.ts';
 import { ZeroPages } from './zero-pages.ts';
@@ -81,6 +82,10 @@ export class FileDisk implements Disk {
   /** The open file, to ask about it. It stays the disk's. */
   get descriptor(): number {
     return this.#handle.fd;
+  }
+
+  currentSizeBytes(): number {
+    return diskSizeBytes(this.#handle.fd, this.#handle.isBlockDevice);
   }
 
   share(): FileDiskHandle {

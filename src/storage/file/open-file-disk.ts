@@ -18,6 +18,7 @@ import {
 import type { DiskInfo } from '../disk.ts';
 import { StorageError } from '../errors.ts';
 import { type FileAccess, FileDisk, type FileDiskHandle } from './file-disk.ts';
+import { diskSizeBytes } from './file-size.ts';
 import { lockImage } from './image-lock.ts';
 
 /** How the host's page cache is used, as in QEMU's `cache=`. */
@@ -170,9 +171,7 @@ function inspect(
 ): DiskInfo {
   const { path } = options;
   const device = stats.isBlockDevice() ? blockDeviceGeometry(fd) : undefined;
-  // The last sector of an image of odd size is there in part; the rest of it reads as zeros.
-  const fileBytes = device?.sizeBytes ?? stats.size;
-  const sizeBytes = Math.ceil(fileBytes / SECTOR_BYTES) * SECTOR_BYTES;
+  const sizeBytes = diskSizeBytes(fd, stats.isBlockDevice());
   if (sizeBytes === 0 && !options.mayBeEmpty) {
     throw new StorageError('DISK_EMPTY', `cannot use ${path} as a disk: it is empty`);
   }
