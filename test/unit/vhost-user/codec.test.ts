@@ -136,8 +136,8 @@ const LAYOUTS: readonly (readonly [FrontendMessageName, unknown, string])[] = [
   ],
   [
     'SET_INFLIGHT_FD',
-    { mmapSize: 0x1000, mmapOffset: 0x10, numQueues: 2, queueSize: 128 },
-    '0010000000000000 1000000000000000 0200 8000',
+    { mmapSize: 0x1000, mmapOffset: 0x10, numQueues: 2, queueSize: 128, padding: 0 },
+    '0010000000000000 1000000000000000 0200 8000 00000000',
   ],
   [
     'IOTLB_MSG',
