@@ -34,21 +34,28 @@ export async function startedDevice(
   return { device, queue: device.asyncQueue(0) };
 }
 
-/** What something fails with, in bounded time: a `BlkioError` of one line. */
-export async function failureOf(promise: Promise<unknown>): Promise<BlkioError> {
+/** The same promise, but one that is not settled in bounded time rejects. */
+export async function bounded<Result>(promise: Promise<Result>): Promise<Result> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`not within ${BOUND_MS} ms`)), BOUND_MS);
   });
   try {
-    await Promise.race([promise, late]);
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** What something fails with, in bounded time: a `BlkioError` of one line. */
+export async function failureOf(promise: Promise<unknown>): Promise<BlkioError> {
+  try {
+    await bounded(promise);
   } catch (error) {
     if (!(error instanceof BlkioError)) throw error;
     assert.doesNotMatch(error.message, /\n/);
     assert.ok(error.errno > 0, `errno of ${error.code}`);
     return error;
-  } finally {
-    clearTimeout(timer);
   }
   throw new Error('it did not fail');
 }

@@ -2,9 +2,10 @@
  * A queue of a virtio-blk device, from the driver's side: requests of slots become chains on a ring
  * and completions come back from it. The data path allocates nothing.
  *
- * A slot is on the ring, or waits for room there, or is done. When the back-end is lost, the next
- * one goes on with the ring if it knows what was under way; else `resume` puts everything on an
- * empty one: every request is done at least once, and reported exactly once.
+ * A slot is on the ring, or waits for room there, or is done. When the back-end is lost, what it has
+ * done is taken off the ring. The next one goes on with the ring if it knows what was under way; else
+ * `resume` puts the rest on an empty one: every request is done at least once, and reported exactly
+ * once.
  */
 import {
   DiskFlag,
@@ -81,6 +82,8 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
   #ring: DriverRing;
   #watches: Watch[] = [];
   #isLost: boolean;
+  /** What is on the ring cannot be believed. */
+  #isBroken = false;
   /** What every request fails with from now on; 0: none. */
   #failure = 0;
   #needsPublishing = false;
@@ -128,6 +131,7 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
 
   /** Nothing on the ring can be believed any more. */
   #break(fault: RingFault): void {
+    this.#isBroken = true;
     this.#options.onBroken(fault);
     this.lose();
   }
@@ -251,21 +255,29 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
 
   poll(): boolean {
     if (this.#isLost) return false;
+    const taken = this.#takeUsed();
+    if (taken === BAD_USED) {
+      this.#break(RingFault.UNKNOWN_CHAIN);
+      return true;
+    }
+    if (taken > 0) this.flush();
+    return taken > 0;
+  }
+
+  /** Finish what the back-end has used. Returns how much that was, or `BAD_USED`. */
+  #takeUsed(): number {
     const ring = this.#ring;
-    let isBusy = false;
     // No more than were there at first: what completes may be followed by new requests.
-    for (let left = ring.usedCount(); left > 0; left--) {
+    const count = ring.usedCount();
+    for (let left = count; left > 0; left--) {
       const head = ring.takeUsed();
-      if (head === NO_USED) break;
-      isBusy = true;
+      if (head === NO_USED) return count - left;
       if (head === BAD_USED || this.#place[this.#slotOfHead[head]] !== Place.ON_RING) {
-        this.#break(RingFault.UNKNOWN_CHAIN);
-        return true;
+        return BAD_USED;
       }
       this.#finish(this.#slotOfHead[head]);
     }
-    if (isBusy) this.flush();
-    return isBusy;
+    return count;
   }
 
   #finish(slot: number): void {
@@ -274,7 +286,7 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
     const needsFlush = mustBeStable && this.#options.canFlush;
     if (result === 0 && needsFlush && this.#isFlushing[slot] === 0) {
       this.#isFlushing[slot] = 1;
-      if (!this.#put(slot)) this.#enqueue(slot);
+      if (this.#isLost || !this.#put(slot)) this.#enqueue(slot);
       return;
     }
     this.#isFlushing[slot] = 0;
@@ -288,17 +300,20 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
     return this.#ring.requestCalls();
   }
 
-  /** The back-end is gone: nothing on the ring will be answered. */
+  /** The back-end is gone: what it has done is done, the rest is for the next one. */
   lose(): void {
     if (this.#isLost) return;
     this.#isLost = true;
     this.#stopWatching();
+    // What cannot be, behind what can, is of no interest any more.
+    if (!this.#isBroken) this.#takeUsed();
     // What was watched will not tell any more that there is news.
     this.#options.reactor.requestTurn();
   }
 
   resume(isSame: boolean): void {
     this.#isLost = false;
+    this.#isBroken = false;
     if (!isSame) this.#startAnew();
     this.#startWatching();
     this.flush();
