@@ -4,7 +4,14 @@
  */
 import { type Reactor, signalEvent, type Watch } from '../sys/index.ts';
 import { HEADER_BYTES, SECTOR_BYTES } from '../virtio-blk/index.ts';
-import { BAD_USED, DriverRing, NO_USED, RingFeature } from '../virtqueue/index.ts';
+import {
+  BAD_USED,
+  createDriverRing,
+  type DriverRing,
+  NO_USED,
+  RingFeature,
+  ringFormat,
+} from '../virtqueue/index.ts';
 import {
   DriverConnection,
   type DriverConnectionOptions,
@@ -64,7 +71,7 @@ class QueueDriver {
   constructor(connection: DriverConnection, queue: DriverQueue, reactor: Reactor) {
     this.queue = queue;
     const has = (bit: number): boolean => (connection.features & (1n << BigInt(bit))) !== 0n;
-    this.ring = new DriverRing(queue.memory, {
+    this.ring = createDriverRing(ringFormat(connection.features), queue.memory, {
       eventIdx: has(RingFeature.EVENT_IDX),
       ...(has(RingFeature.INDIRECT_DESC) ? { indirect: indirectTables(connection, queue) } : {}),
     });

@@ -4,14 +4,23 @@
  */
 import { createEventFd, type Fd } from '../sys/index.ts';
 import { Frontend, type FrontendOptions, type FrontendSession } from '../vhost-user/index.ts';
-import { ringBytes, type SplitRingMemory } from '../virtqueue/index.ts';
+import {
+  firstBase,
+  RingFeature,
+  type RingFormat,
+  type RingMemory,
+  ringBytes,
+  ringFormat,
+} from '../virtqueue/index.ts';
 import { type GuestBuffer, GuestRam } from './guest-ram.ts';
 
 export interface DriverConnectionOptions extends FrontendOptions {
   /** Rings to start. Default: 1. */
   readonly numQueues?: number;
-  /** Size of each, a power of two. Default: 128. */
+  /** Size of each, of split rings a power of two. Default: 128. */
   readonly queueSize?: number;
+  /** Packed rings, if the back-end offers them. Default: split ones. */
+  readonly packed?: boolean;
   /** Rings without kicks and calls: both sides look for themselves. */
   readonly polled?: boolean;
   /** Guest memory; the connection closes it. Default: 64 MiB in one region. */
@@ -21,7 +30,7 @@ export interface DriverConnectionOptions extends FrontendOptions {
 /** A started ring, seen by its driver. */
 export interface DriverQueue {
   readonly index: number;
-  readonly memory: SplitRingMemory;
+  readonly memory: RingMemory;
   readonly descriptors: GuestBuffer;
   readonly available: GuestBuffer;
   readonly used: GuestBuffer;
@@ -32,7 +41,9 @@ export interface DriverQueue {
   readonly err: Fd;
 }
 
-const RING_ALIGNMENT = 4096;
+const PART_ALIGNMENT = 4096;
+const PACKED = 1n << BigInt(RingFeature.RING_PACKED);
+const ALL_FEATURES = 2n ** 64n - 1n;
 /** Of `struct virtio_blk_config`, what has been there since virtio 1.1. */
 const COMMON_CONFIG_BYTES = 60;
 
@@ -44,17 +55,21 @@ export class DriverConnection {
 
   /** Connect and start. Throws a `ProtocolError` or `SystemError` if the back-end does not. */
   static async open(options: DriverConnectionOptions): Promise<DriverConnection> {
-    const frontend = await Frontend.connect(options);
+    const wanted = options.features ?? ALL_FEATURES;
+    const features = options.packed ? wanted : wanted & ~PACKED;
+    const frontend = await Frontend.connect({ ...options, features });
     const ram = options.ram ?? new GuestRam();
     try {
       await frontend.addRegions(ram.regions.map((region) => ({ ...region, mmapOffset: 0 })));
+      const format = ringFormat(frontend.features);
       const queues: DriverQueue[] = [];
       for (let index = 0; index < (options.numQueues ?? 1); index++) {
-        const queue = makeQueue(ram, index, options.queueSize ?? 128);
+        const queue = makeQueue(ram, index, options.queueSize ?? 128, format);
         queues.push(queue);
       }
       const connection = new DriverConnection(frontend, ram, queues);
-      for (const queue of queues) await connection.startQueue(queue.index, 0, options.polled);
+      const base = firstBase(format);
+      for (const queue of queues) await connection.startQueue(queue.index, base, options.polled);
       return connection;
     } catch (error) {
       frontend.close();
@@ -92,7 +107,7 @@ export class DriverConnection {
     return new DataView(bytes.buffer, bytes.byteOffset);
   }
 
-  /** Start a ring (again) from an available entry on. */
+  /** Start a ring (again) from a base on: the first one, or what `stopQueue` returned. */
   async startQueue(index: number, base: number, isPolled = false): Promise<void> {
     const { memory, descriptors, available, used, kick, call, err } = this.queues[index];
     await this.frontend.startRing({
@@ -103,7 +118,7 @@ export class DriverConnection {
     });
   }
 
-  /** Stop a ring as a front-end does. Returns the first available entry the device has not taken. */
+  /** Stop a ring as a front-end does. Returns the base to start it from again. */
   stopQueue(index: number): Promise<number> {
     return this.frontend.stopRing(index);
   }
@@ -120,11 +135,11 @@ export class DriverConnection {
   }
 }
 
-function makeQueue(ram: GuestRam, index: number, size: number): DriverQueue {
-  const bytes = ringBytes(size);
-  const descriptors = ram.allocate(bytes.descriptors, RING_ALIGNMENT);
-  const available = ram.allocate(bytes.available, RING_ALIGNMENT);
-  const used = ram.allocate(bytes.used, RING_ALIGNMENT);
+function makeQueue(ram: GuestRam, index: number, size: number, format: RingFormat): DriverQueue {
+  const bytes = ringBytes(size, format);
+  const descriptors = ram.allocate(bytes.descriptors, PART_ALIGNMENT);
+  const available = ram.allocate(bytes.available, PART_ALIGNMENT);
+  const used = ram.allocate(bytes.used, PART_ALIGNMENT);
   return {
     index,
     memory: {

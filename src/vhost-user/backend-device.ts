@@ -9,11 +9,11 @@ import type { MappingHandle } from '../sys/index.ts';
 export interface RingSetup {
   readonly index: number;
   readonly size: number;
-  /** User addresses of the three parts. */
+  /** User addresses of the three parts: see `RingFormat`. */
   readonly descriptorAddress: number;
   readonly availableAddress: number;
   readonly usedAddress: number;
-  /** First available entry to take. */
+  /** Where to go on, valid for the ring's format and size (SET_VRING_BASE). */
   readonly base: number;
   /** Negotiated virtio features. */
   readonly features: bigint;
@@ -57,7 +57,7 @@ export interface BackendDevice {
    * @param onBroken - called when the ring makes no sense and is not served any more.
    */
   runRing(setup: RingSetup, onBroken: (reason: string) => void): Promise<void>;
-  /** Finish the requests under way and stop. Resolves with the first entry not taken. */
+  /** Finish the requests under way and stop. Resolves with the base of the next run. */
   haltRing(index: number): Promise<number>;
   /** Exchange descriptors of a running ring. The old ones are closed afterwards. */
   rewireRing(setup: RingSetup): Promise<void>;

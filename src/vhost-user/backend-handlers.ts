@@ -6,7 +6,7 @@
  * rest, and those that it sends with the reply. Rings are halted, and run again, around everything that changes under them.
  */
 import { type Fd, type Logger, type Reactor, socketKind } from '../sys/index.ts';
-import { isValidRingSize } from '../virtqueue/index.ts';
+import { isValidRingSize, type RingFormat, ringFormat } from '../virtqueue/index.ts';
 import { BackendChannel } from './backend-channel.ts';
 import type { BackendDevice } from './backend-device.ts';
 import { ProtocolError } from './errors.ts';
@@ -86,6 +86,11 @@ export class BackendHandlers {
     return ((this.#features ?? 0n) & PROTOCOL_FEATURES_BIT) !== 0n;
   }
 
+  /** Until features are negotiated, rings are split. */
+  get #ringFormat(): RingFormat {
+    return ringFormat(this.#features ?? 0n);
+  }
+
   /** The states of all rings, for log lines. */
   get ringStates(): string {
     const active = this.#rings.filter((ring) => ring.state !== 'stopped+disabled');
@@ -133,14 +138,16 @@ export class BackendHandlers {
     SET_VRING_BASE: (request) => {
       const ring = this.#ring(request.index);
       if (ring.isStarted) throw this.#ringError(ring, 'gets a base while it is started');
-      if (request.num > 0xffff) throw this.#ringError(ring, `gets base ${request.num}`);
+      // Of a packed ring, the upper half has a meaning, which depends on the ring's size.
+      if (this.#ringFormat === 'split' && request.num > 0xffff)
+        throw this.#ringError(ring, `gets base ${request.num}`);
       ring.base = request.num;
     },
     GET_VRING_BASE: async (request) => {
       const ring = this.#ring(request.index);
       await this.#apply(ring, 'stop');
       ring.closeKick();
-      return { index: ring.index, num: ring.base };
+      return { index: ring.index, num: ring.baseFor(this.#ringFormat) };
     },
     SET_VRING_KICK: (request, fds) => this.#setKick(request.value, fds),
     SET_VRING_CALL: (request, fds) => this.#setSignal('call', request.value, fds),
@@ -191,7 +198,7 @@ export class BackendHandlers {
     },
     RESET_DEVICE: async () => {
       await this.#haltAll('reset');
-      for (const ring of this.#rings) ring.base = 0;
+      for (const ring of this.#rings) ring.base = undefined;
       this.#status = 0n;
       this.#device.reset();
     },
@@ -237,8 +244,10 @@ export class BackendHandlers {
   #setRingSize(index: number, size: number): void {
     const ring = this.#ring(index);
     if (ring.isStarted) throw this.#ringError(ring, 'is resized while it is started');
-    if (!isValidRingSize(size) || size > this.#device.maxQueueSize) {
-      const rule = `a power of two, at most ${this.#device.maxQueueSize}`;
+    const format = this.#ringFormat;
+    if (!isValidRingSize(size, format) || size > this.#device.maxQueueSize) {
+      const kind = format === 'split' ? 'a power of two' : 'at least 1';
+      const rule = `${kind}, at most ${this.#device.maxQueueSize}`;
       throw new ProtocolError('BAD_RING', `ring ${index} of size ${size}: must be ${rule}`);
     }
     ring.size = size;
@@ -302,7 +311,10 @@ export class BackendHandlers {
 
   async #run(ring: RingConfig): Promise<void> {
     const checked = this.#setup(ring);
-    const setup = { ...checked, inflight: this.#inflight?.partOf(ring.index, checked.size) };
+    // Of packed rings nothing is written down.
+    const isTracked = ringFormat(checked.features) === 'split';
+    const inflight = isTracked ? this.#inflight?.partOf(ring.index, checked.size) : undefined;
+    const setup = { ...checked, inflight };
     await this.#device.runRing(setup, (reason) => {
       this.#logger.warn(`ring ${ring.index} is not served any more: ${reason}`);
     });

@@ -47,7 +47,7 @@ export interface RingPlan {
   readonly kick: Fd;
   readonly call: Fd;
   readonly err: Fd;
-  /** First available entry the back-end takes. */
+  /** Where the back-end begins: see `firstBase`, or what `stopRing` returned. */
   readonly base: number;
 }
 
@@ -183,7 +183,7 @@ export class Frontend {
     if (session.hasProtocolFeatures) await session.request('SET_VRING_ENABLE', { index, num: 1 });
   }
 
-  /** Stop a ring. Returns the first available entry that the back-end has not taken. */
+  /** Stop a ring. Returns the base to start it from again. */
   async stopRing(index: number): Promise<number> {
     return (await this.session.request('GET_VRING_BASE', { index, num: 0 })).num;
   }

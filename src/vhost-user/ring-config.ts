@@ -2,7 +2,15 @@
  * What a session knows about one ring: what the front-end has set, and whether it runs.
  */
 import { type Fd, isEventFd } from '../sys/index.ts';
-import { isValidRingSize, RingAlignment, ringBytes } from '../virtqueue/index.ts';
+import {
+  firstBase,
+  isValidBase,
+  isValidRingSize,
+  RING_ALIGNMENT,
+  type RingFormat,
+  ringBytes,
+  ringFormat,
+} from '../virtqueue/index.ts';
 import type { RingSetup } from './backend-device.ts';
 import { ProtocolError } from './errors.ts';
 import type { MemoryTable } from './memory-table.ts';
@@ -20,14 +28,23 @@ export interface RingAddresses {
   readonly used: number;
 }
 
-const MAX_INDEX = 0xffff;
+/** What the parts are called, for messages. */
+const PART_NAMES: Readonly<Record<RingFormat, Readonly<Record<keyof RingAddresses, string>>>> = {
+  split: { descriptor: 'descriptor table', available: 'available ring', used: 'used ring' },
+  packed: {
+    descriptor: 'descriptor ring',
+    available: 'driver event suppression',
+    used: 'device event suppression',
+  },
+};
 
 /** See the module's comment. */
 export class RingConfig {
   readonly index: number;
   size: number | undefined;
   addresses: RingAddresses | undefined;
-  base = 0;
+  /** Where it goes on (SET_VRING_BASE); `undefined`: it has never run, nor been given a base. */
+  base: number | undefined;
   #kick: Fd | 'polled' | undefined;
   #call: Fd | undefined;
   #err: Fd | undefined;
@@ -59,12 +76,16 @@ export class RingConfig {
   setup(features: bigint, memory: MemoryTable, maxQueueSize: number): RingSetup {
     const { size, addresses } = this;
     if (size === undefined) throw this.#error('has no size (SET_VRING_NUM)');
-    if (!isValidRingSize(size) || size > maxQueueSize) throw this.#error(`of size ${size}`);
+    const format = ringFormat(features);
+    const isPossible = isValidRingSize(size, format) && size <= maxQueueSize;
+    if (!isPossible) throw this.#error(`of size ${size}`);
     if (addresses === undefined) throw this.#error('has no addresses (SET_VRING_ADDR)');
-    if (this.base > MAX_INDEX) throw this.#error(`starts at index ${this.base}`);
-    const bytes = ringBytes(size);
-    const check = (what: string, address: number, length: number, alignment: number): void => {
-      const where = `${what} at user address 0x${address.toString(16)}`;
+    const base = this.baseFor(format);
+    if (!isValidBase(base, size, format)) throw this.#error(`starts at index ${base}`);
+    const bytes = ringBytes(size, format);
+    const check = (part: keyof RingAddresses, length: number, alignment: number): void => {
+      const address = addresses[part];
+      const where = `${PART_NAMES[format][part]} at user address 0x${address.toString(16)}`;
       const host = memory.hostAddress(address, length);
       if (host === undefined) {
         throw this.#error(`has its ${where}, which is not in the memory table`);
@@ -74,23 +95,28 @@ export class RingConfig {
         throw this.#error(`has its ${where}, which is misaligned`);
       }
     };
-    const { DESCRIPTORS, AVAILABLE, USED } = RingAlignment;
-    check('descriptor table', addresses.descriptor, bytes.descriptors, DESCRIPTORS);
-    check('available ring', addresses.available, bytes.available, AVAILABLE);
-    check('used ring', addresses.used, bytes.used, USED);
+    const alignment = RING_ALIGNMENT[format];
+    check('descriptor', bytes.descriptors, alignment.descriptors);
+    check('available', bytes.available, alignment.available);
+    check('used', bytes.used, alignment.used);
     return {
       index: this.index,
       size,
       descriptorAddress: addresses.descriptor,
       availableAddress: addresses.available,
       usedAddress: addresses.used,
-      base: this.base,
+      base,
       features,
       kickFd: this.#kick === 'polled' ? undefined : this.#kick?.number,
       callFd: this.#call?.number,
       errFd: this.#err?.number,
       inflight: undefined,
     };
+  }
+
+  /** The base, or the first one of a ring of this format. */
+  baseFor(format: RingFormat): number {
+    return this.base ?? firstBase(format);
   }
 
   #error(problem: string): ProtocolError {

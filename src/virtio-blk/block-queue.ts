@@ -26,8 +26,8 @@ import {
   CHAIN_FAULT_TEXT,
   ChainFault,
   DescriptorChain,
+  type DeviceRing,
   RingFeature,
-  type SplitRing,
 } from '../virtqueue/index.ts';
 import type { BlockRequests } from './block-requests.ts';
 import { CallPacer } from './call-pacer.ts';
@@ -53,7 +53,7 @@ export const NO_FD = -1;
 
 /** What a run of a queue works with; all outlive it. */
 export interface BlockQueueOptions {
-  readonly ring: SplitRing;
+  readonly ring: DeviceRing;
   readonly memory: GuestMemory;
   readonly requests: BlockRequests;
   readonly rules: RequestRules;
@@ -73,7 +73,7 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
   callFd: number = NO_FD;
   /** Descriptor to signal when the ring is broken, or `NO_FD`. */
   errFd: number = NO_FD;
-  readonly #ring: SplitRing;
+  readonly #ring: DeviceRing;
   readonly #requests: BlockRequests;
   readonly #chain = new DescriptorChain();
   readonly #parser: RequestParser;
@@ -112,9 +112,9 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
     this.#channel = options.openChannel(this);
   }
 
-  /** First available entry not taken: after a drain, what the next run starts with. */
-  get lastAvailIdx(): number {
-    return this.#ring.lastAvailIdx;
+  /** After a drain, what the next run starts with (GET_VRING_BASE). */
+  get base(): number {
+    return this.#ring.base;
   }
 
   /** Requests taken and not answered. */
@@ -199,7 +199,7 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
     this.#submitted = 0;
     let served = 0;
     while (served < count && this.#submitted < this.#maxSubmitted && this.#accepting) {
-      this.#serve(ring.takeHead());
+      this.#serve();
       if (ring.unpublished >= held || !ring.wouldCall) this.#publish();
       served += 1;
     }
@@ -211,21 +211,14 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
     return true;
   }
 
-  #serve(head: number): void {
-    const ring = this.#ring;
-    const fault = this.#chain.read(
-      ring.descriptors,
-      ring.size,
-      head,
-      this.#memory,
-      this.#indirectAllowed,
-    );
+  #serve(): void {
+    const fault = this.#ring.takeChain(this.#chain, this.#memory, this.#indirectAllowed);
     if (fault !== ChainFault.OK) {
       this.#break(CHAIN_FAULT_TEXT[fault]);
       return;
     }
     const slot = this.#requests.take();
-    this.#requests.head[slot] = head;
+    this.#requests.token[slot] = this.#chain.token;
     const verdict = this.#parser.parse(slot);
     if (verdict === START_DISK) {
       const result = this.#startDisk(slot);
@@ -330,7 +323,7 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
     const view = memory.access(requests.statusLow[slot], requests.statusHigh[slot], 1);
     // Checked when the request was parsed, and memory does not change under requests.
     if (view !== undefined) view.setUint8(memory.viewOffset, status);
-    this.#ring.pushUsed(requests.head[slot], writtenBytes + 1);
+    this.#ring.pushUsed(requests.token[slot], writtenBytes + 1);
     requests.release(slot);
   }
 

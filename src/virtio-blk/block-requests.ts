@@ -9,8 +9,8 @@ import { Limit } from './constants.ts';
 export class BlockRequests implements Disposable {
   readonly slots: number;
   readonly disk: DiskRequests;
-  /** Head of the descriptor chain, for the used ring. */
-  readonly head: Uint16Array;
+  /** What the ring knows the descriptor chain by (`DescriptorChain.token`). */
+  readonly token: Uint32Array;
   /** `RequestType`. */
   readonly type: Uint8Array;
   /** Guest address of the status byte, in halves. */
@@ -29,7 +29,7 @@ export class BlockRequests implements Disposable {
   constructor(slots: number) {
     this.slots = slots;
     this.disk = new DiskRequests(slots);
-    this.head = new Uint16Array(slots);
+    this.token = new Uint32Array(slots);
     this.type = new Uint8Array(slots);
     this.statusLow = new Int32Array(slots);
     this.statusHigh = new Int32Array(slots);

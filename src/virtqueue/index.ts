@@ -1,13 +1,15 @@
-/** Virtqueues: rings in shared memory and the descriptor chains on them. */
+/** Virtqueues: rings in shared memory, split and packed, and the descriptor chains on them. */
+export { createDeviceRing, createDriverRing } from './create-ring.ts';
 export {
   CHAIN_FAULT_TEXT,
   ChainFault,
   DescriptorChain,
   MAX_CHAIN_SEGMENTS,
 } from './descriptor-chain.ts';
+export type { DeviceRing } from './device-ring.ts';
 export {
   BAD_USED,
-  DriverRing,
+  type DriverRing,
   type DriverRingOptions,
   type IndirectTables,
   NO_USED,
@@ -17,12 +19,30 @@ export {
   AVAIL_NO_INTERRUPT,
   DESCRIPTOR_BYTES,
   DescriptorFlag,
-  isValidRingSize,
   MAX_RING_SIZE,
   needsEvent,
-  RingAlignment,
   RingFeature,
-  ringBytes,
   USED_NO_NOTIFY,
 } from './layout.ts';
-export { SplitRing, type SplitRingMemory } from './split-ring.ts';
+export { PackedDriverRing } from './packed-driver-ring.ts';
+export {
+  EventFlag,
+  eventAt,
+  eventFlags,
+  isEventWanted,
+  PackedFlag,
+  packedBase,
+} from './packed-layout.ts';
+export { PackedRing } from './packed-ring.ts';
+export {
+  firstBase,
+  isValidBase,
+  isValidRingSize,
+  RING_ALIGNMENT,
+  type RingFormat,
+  type RingMemory,
+  ringBytes,
+  ringFormat,
+} from './ring-format.ts';
+export { SplitDriverRing } from './split-driver-ring.ts';
+export { SplitRing } from './split-ring.ts';

@@ -8,8 +8,12 @@
  * written; where a flag decides whether to notify, a store-load barrier lies between (2.7.13): the
  * atomic operations of JavaScript are sequentially consistent, so they are all three.
  */
+import type { GuestMemory } from '../memory/index.ts';
+import type { ChainFault, DescriptorChain } from './descriptor-chain.ts';
+import type { DeviceRing } from './device-ring.ts';
 import type { InflightLog } from './inflight-log.ts';
 import { AVAIL_NO_INTERRUPT, needsEvent, USED_NO_NOTIFY } from './layout.ts';
+import type { RingMemory } from './ring-format.ts';
 
 /** Index of `flags` and `idx`, in 16-bit words, in both rings. */
 const FLAGS = 0;
@@ -18,16 +22,8 @@ const IDX = 1;
 const AVAIL_RING = 2;
 const USED_RING = 1;
 
-/** Where a ring's three parts are mapped, exactly as long as `ringBytes` says. */
-export interface SplitRingMemory {
-  readonly size: number;
-  readonly descriptors: ArrayBuffer;
-  readonly available: ArrayBuffer;
-  readonly used: ArrayBuffer;
-}
-
 /** See the module's comment. */
-export class SplitRing {
+export class SplitRing implements DeviceRing {
   readonly size: number;
   /** The descriptor table: untrusted, see `DescriptorChain`. */
   readonly descriptors: DataView;
@@ -51,11 +47,11 @@ export class SplitRing {
 
   /**
    * @param eventIdx - VIRTIO_F_EVENT_IDX was negotiated.
-   * @param lastAvailIdx - first available entry not yet taken (SET_VRING_BASE). The used index
+   * @param base - first available entry not yet taken (SET_VRING_BASE). The used index
    * goes on from where the used ring in memory stands.
    * @param log - of requests under way; it knows better which entries have been taken.
    */
-  constructor(memory: SplitRingMemory, eventIdx: boolean, lastAvailIdx: number, log?: InflightLog) {
+  constructor(memory: RingMemory, eventIdx: boolean, base: number, log?: InflightLog) {
     this.size = memory.size;
     this.descriptors = new DataView(memory.descriptors);
     this.#available = new Uint16Array(memory.available);
@@ -65,7 +61,7 @@ export class SplitRing {
     this.#eventIdx = eventIdx;
     this.#usedEventAt = AVAIL_RING + memory.size;
     this.#availEventAt = AVAIL_RING + memory.size * 4;
-    this.#lastAvailIdx = lastAvailIdx;
+    this.#lastAvailIdx = base;
     this.#usedIdx = this.#used16[IDX];
     this.#publishedIdx = this.#usedIdx;
     this.#log = log;
@@ -79,7 +75,7 @@ export class SplitRing {
   }
 
   /** First available entry not yet taken: the answer to GET_VRING_BASE. */
-  get lastAvailIdx(): number {
+  get base(): number {
     return this.#lastAvailIdx;
   }
 
@@ -104,6 +100,12 @@ export class SplitRing {
     this.#lastAvailIdx = (this.#lastAvailIdx + 1) & 0xffff;
     if (this.#log !== undefined) this.#log.begin(head);
     return head;
+  }
+
+  /** Take the next chain: its token is its head. Only while `availableCount` says. */
+  takeChain(chain: DescriptorChain, memory: GuestMemory, indirectAllowed: boolean): ChainFault {
+    chain.token = this.takeHead();
+    return chain.read(this.descriptors, this.size, chain.token, memory, indirectAllowed);
   }
 
   /** Put a head on the used ring; the driver sees it after `publish`. */

@@ -11,10 +11,12 @@ import type {
 } from '../../src/testing/index.ts';
 import { HEADER_BYTES } from '../../src/virtio-blk/index.ts';
 import {
-  DriverRing,
+  createDriverRing,
+  type DriverRing,
   type IndirectTables,
   NO_USED,
   RingFeature,
+  ringFormat,
 } from '../../src/virtqueue/index.ts';
 
 /** One descriptor. */
@@ -62,7 +64,7 @@ export class ChainDriver implements Disposable {
     const has = (bit: number): boolean => (features & (1n << BigInt(bit))) !== 0n;
     const useIndirect = indirect && has(RingFeature.INDIRECT_DESC);
     this.#queue = queue;
-    this.ring = new DriverRing(queue.memory, {
+    this.ring = createDriverRing(ringFormat(features), queue.memory, {
       eventIdx: has(RingFeature.EVENT_IDX),
       ...(useIndirect ? { indirect: indirectTables(ram, queue.memory.size) } : {}),
     });

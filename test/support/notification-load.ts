@@ -8,7 +8,12 @@ import { Worker } from 'node:worker_threads';
 import { awaitEvent, signalEvent } from '../../src/sys/index.ts';
 import type { DriverConnection, DriverQueue, GuestBuffer } from '../../src/testing/index.ts';
 import { RequestType, Status } from '../../src/virtio-blk/index.ts';
-import { DriverRing, RingFeature } from '../../src/virtqueue/index.ts';
+import {
+  createDriverRing,
+  type DriverRing,
+  RingFeature,
+  ringFormat,
+} from '../../src/virtqueue/index.ts';
 import { headerBytes } from './chain-driver.ts';
 
 /** Far above any delay of a machine; shorter waits are somebody else's slowness. */
@@ -89,7 +94,7 @@ class SleepyLoop {
     const { ram, features } = connection;
     const eventIdx = (features & (1n << BigInt(RingFeature.EVENT_IDX))) !== 0n;
     this.#queue = queue;
-    this.#ring = new DriverRing(queue.memory, { eventIdx });
+    this.#ring = createDriverRing(ringFormat(features), queue.memory, { eventIdx });
     this.#header = ram.allocate(16);
     this.#data = ram.allocate(512);
     this.#statuses = ram.allocate(STATUS_SLOTS);

@@ -10,7 +10,7 @@ import {
   type RequestRules,
 } from '../../src/virtio-blk/index.ts';
 import { RequestParser } from '../../src/virtio-blk/request-parser.ts';
-import { ChainFault, DescriptorChain, DriverRing } from '../../src/virtqueue/index.ts';
+import { ChainFault, DescriptorChain, SplitDriverRing } from '../../src/virtqueue/index.ts';
 import { type ChainPiece, pushChain } from './block-chains.ts';
 import { createRingMemory } from './ring-pair.ts';
 
@@ -77,7 +77,7 @@ export class ParserBench implements Disposable {
   parse(pieces: readonly ChainPiece[]): ParsedRequest {
     const ringMemory = createRingMemory(RING_SIZE);
     const indirect = this.#tables;
-    const ring = new DriverRing(ringMemory, {
+    const ring = new SplitDriverRing(ringMemory, {
       eventIdx: false,
       ...(indirect === undefined ? {} : { indirect }),
     });

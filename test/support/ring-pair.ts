@@ -1,13 +1,20 @@
-/** Both sides of a split ring in one thread, over memory of their own. */
+/** Both sides of a ring in one thread, over memory of their own. */
+import assert from 'node:assert/strict';
 import { GuestMemory } from '../../src/memory/index.ts';
 import { Mapping } from '../../src/sys/index.ts';
 import {
+  ChainFault,
+  createDeviceRing,
+  createDriverRing,
   DESCRIPTOR_BYTES,
-  DriverRing,
+  DescriptorChain,
+  type DeviceRing,
+  type DriverRing,
+  firstBase,
   type IndirectTables,
+  type RingFormat,
+  type RingMemory,
   ringBytes,
-  SplitRing,
-  type SplitRingMemory,
 } from '../../src/virtqueue/index.ts';
 
 /** Descriptors in each indirect table. */
@@ -32,8 +39,8 @@ function indirectMemory(): { readonly guest: GuestMemory; readonly view: DataVie
 }
 
 /** Zeroed memory for a ring, as long as it must be and no byte longer. */
-export function createRingMemory(size: number): SplitRingMemory {
-  const bytes = ringBytes(size);
+export function createRingMemory(size: number, format: RingFormat = 'split'): RingMemory {
+  const bytes = ringBytes(size, format);
   return {
     size,
     descriptors: new ArrayBuffer(bytes.descriptors),
@@ -46,13 +53,18 @@ export interface RingPairOptions {
   readonly size: number;
   readonly eventIdx: boolean;
   readonly indirect: boolean;
+  /** Default: split. */
+  readonly format?: RingFormat;
 }
 
 /** See the module's comment. */
 export class RingPair {
-  readonly memory: SplitRingMemory;
+  readonly memory: RingMemory;
   readonly driver: DriverRing;
-  readonly device: SplitRing;
+  readonly device: DeviceRing;
+  /** The chain last taken. */
+  readonly chain: DescriptorChain = new DescriptorChain();
+  readonly #indirect: boolean;
   /** Holds the indirect tables. */
   readonly guest: GuestMemory;
 
@@ -63,13 +75,23 @@ export class RingPair {
       address: TABLES_ADDRESS,
       entriesPerTable: INDIRECT_ENTRIES,
     };
+    const { format = 'split' } = options;
     this.guest = guest;
-    this.memory = createRingMemory(options.size);
-    this.driver = new DriverRing(this.memory, {
+    this.#indirect = options.indirect;
+    this.memory = createRingMemory(options.size, format);
+    this.driver = createDriverRing(format, this.memory, {
       eventIdx: options.eventIdx,
       ...(options.indirect ? { indirect } : {}),
     });
-    this.device = new SplitRing(this.memory, options.eventIdx, 0);
+    this.device = createDeviceRing(format, this.memory, options.eventIdx, firstBase(format));
+  }
+
+  /** The device takes a chain that is well-formed, into `chain`. Returns its token. */
+  take(): number {
+    assert.ok(this.device.availableCount() > 0, 'there is a chain');
+    const fault = this.device.takeChain(this.chain, this.guest, this.#indirect);
+    assert.equal(fault, ChainFault.OK);
+    return this.chain.token;
   }
 
   /** Send `count` chains of one piece through the ring, one by one: both indices move on. */
@@ -80,7 +102,7 @@ export class RingPair {
       driver.add(0, 0, 1, true);
       driver.commit();
       driver.publish();
-      device.pushUsed(device.takeHead(), 1);
+      device.pushUsed(this.take(), 1);
       device.publish();
       driver.takeUsed();
     }

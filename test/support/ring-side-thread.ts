@@ -3,8 +3,19 @@
  */
 import assert from 'node:assert/strict';
 import { parentPort, workerData } from 'node:worker_threads';
+import { GuestMemory } from '../../src/memory/index.ts';
 import { awaitEvent, Mapping, signalEvent } from '../../src/sys/index.ts';
-import { DriverRing, NO_USED, ringBytes, SplitRing } from '../../src/virtqueue/index.ts';
+import {
+  ChainFault,
+  createDeviceRing,
+  createDriverRing,
+  DescriptorChain,
+  type DeviceRing,
+  type DriverRing,
+  firstBase,
+  NO_USED,
+  ringBytes,
+} from '../../src/virtqueue/index.ts';
 import { PART_BYTES, type RingSideOptions } from './ring-side-options.ts';
 
 const options = workerData as RingSideOptions;
@@ -15,7 +26,7 @@ function isStopped(): boolean {
 }
 
 function mapRing(mapping: Mapping) {
-  const bytes = ringBytes(options.size);
+  const bytes = ringBytes(options.size, options.format);
   return {
     size: options.size,
     descriptors: mapping.view(0, bytes.descriptors),
@@ -25,7 +36,9 @@ function mapRing(mapping: Mapping) {
 }
 
 /** Answers each chain with its address as the length. */
-function runDevice(ring: SplitRing): void {
+function runDevice(ring: DeviceRing): void {
+  const chain = new DescriptorChain();
+  const nowhere = new GuestMemory([]);
   let batch = 0;
   while (!isStopped()) {
     const available = ring.availableCount();
@@ -37,8 +50,8 @@ function runDevice(ring: SplitRing): void {
     }
     batch += 1;
     for (let taken = 0; taken < Math.min(available, 1 + (batch % 5)); taken++) {
-      const head = ring.takeHead();
-      ring.pushUsed(head, ring.descriptors.getUint32(head * 16, true));
+      assert.equal(ring.takeChain(chain, nowhere, false), ChainFault.OK);
+      ring.pushUsed(chain.token, chain.addressLow[0]);
     }
     if (ring.publish()) signalEvent(options.callFd);
   }
@@ -74,6 +87,8 @@ function runDriver(ring: DriverRing): void {
 
 const mapping = Mapping.adopt(options.memory);
 const memory = mapRing(mapping);
-if (options.side === 'device') runDevice(new SplitRing(memory, options.eventIdx, 0));
-else runDriver(new DriverRing(memory, { eventIdx: options.eventIdx }));
+const { format, eventIdx } = options;
+if (options.side === 'device') {
+  runDevice(createDeviceRing(format, memory, eventIdx, firstBase(format)));
+} else runDriver(createDriverRing(format, memory, { eventIdx }));
 mapping.close();

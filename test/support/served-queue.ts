@@ -22,10 +22,14 @@ import {
   readCounters,
 } from '../../src/virtio-blk/index.ts';
 import {
-  DriverRing,
+  createDeviceRing,
+  createDriverRing,
+  type DeviceRing,
+  type DriverRing,
+  firstBase,
   RingFeature,
-  SplitRing,
-  type SplitRingMemory,
+  type RingMemory,
+  ringFormat,
 } from '../../src/virtqueue/index.ts';
 import { type ChainPiece, headerBytes, joinBytes, pushChain } from './block-chains.ts';
 import { ALL_FEATURES } from './parser-bench.ts';
@@ -82,8 +86,8 @@ export interface Answer {
 export class ServedQueue implements Disposable {
   readonly queue: BlockQueue;
   readonly driver: DriverRing;
-  readonly ring: SplitRing;
-  readonly ringMemory: SplitRingMemory;
+  readonly ring: DeviceRing;
+  readonly ringMemory: RingMemory;
   readonly state: DeviceState = new DeviceState();
   readonly requests: BlockRequests;
   readonly broken: string[] = [];
@@ -97,11 +101,12 @@ export class ServedQueue implements Disposable {
 
   constructor(options: ServedQueueOptions = {}) {
     const { disk = new NullDisk(NULL_DISK), features = ALL_FEATURES, size = 64 } = options;
-    const ringMemory = createRingMemory(size);
+    const format = ringFormat(features);
+    const ringMemory = createRingMemory(size, format);
     this.ringMemory = ringMemory;
     const eventIdx = hasFeature(features, RingFeature.EVENT_IDX);
-    this.driver = new DriverRing(ringMemory, { eventIdx });
-    this.ring = new SplitRing(ringMemory, eventIdx, 0);
+    this.driver = createDriverRing(format, ringMemory, { eventIdx });
+    this.ring = createDeviceRing(format, ringMemory, eventIdx, firstBase(format));
     this.requests = new BlockRequests(options.slots ?? size);
     this.state.capacitySectors = disk.info.sizeBytes / 512;
     this.state.writeback = disk.info.writeBack;

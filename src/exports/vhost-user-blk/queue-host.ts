@@ -25,7 +25,7 @@ export interface QueueHost {
   setMemory(regions: readonly SharedRegion[]): Promise<void>;
   /** Run a ring. `onBroken` is called if it cannot be served any more. */
   runRing(setup: RingSetup, onBroken: BrokenRingHandler): Promise<void>;
-  /** Finish its requests and stop. Resolves with the first available entry not taken. */
+  /** Finish its requests and stop. Resolves with what the next run starts with (GET_VRING_BASE). */
   haltRing(index: number): Promise<number>;
   /** Use other descriptors for a running ring. */
   rewireRing(setup: RingSetup): Promise<void>;

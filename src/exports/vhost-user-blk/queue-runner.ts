@@ -15,11 +15,13 @@ import {
   NO_FD,
 } from '../../virtio-blk/index.ts';
 import {
+  createDeviceRing,
+  type DeviceRing,
   InflightLog,
   inflightLogBytes,
   RingFeature,
   ringBytes,
-  SplitRing,
+  ringFormat,
 } from '../../virtqueue/index.ts';
 import type { BrokenRingHandler, SharedRegion } from './queue-host.ts';
 
@@ -107,8 +109,9 @@ export class QueueRunner {
     return requests;
   }
 
-  #mapRing(setup: RingSetup, logMapping: Mapping | undefined): SplitRing {
-    const bytes = ringBytes(setup.size);
+  #mapRing(setup: RingSetup, logMapping: Mapping | undefined): DeviceRing {
+    const format = ringFormat(setup.features);
+    const bytes = ringBytes(setup.size, format);
     const view = (address: number, length: number): ArrayBuffer => {
       const buffer = this.#memory.viewUser(address, length);
       assert(buffer !== undefined, 'the session has checked where the ring is');
@@ -121,7 +124,7 @@ export class QueueRunner {
       used: view(setup.usedAddress, bytes.used),
     };
     const eventIdx = (setup.features & (1n << BigInt(RingFeature.EVENT_IDX))) !== 0n;
-    return new SplitRing(memory, eventIdx, setup.base, logOf(setup, logMapping));
+    return createDeviceRing(format, memory, eventIdx, setup.base, logOf(setup, logMapping));
   }
 
   #wire(run: Run, setup: RingSetup): void {
@@ -142,8 +145,8 @@ export class QueueRunner {
     this.#wire(run, setup);
   }
 
-  /** Finish a ring's requests and stop it; `done` gets the first available entry not taken. */
-  haltRing(index: number, done: (lastAvailIdx: number) => void): void {
+  /** Finish a ring's requests and stop it; `done` gets what the next run starts with. */
+  haltRing(index: number, done: (base: number) => void): void {
     const run = this.#runs.get(index);
     assert(run !== undefined, 'only a running ring is halted');
     const { queue } = run;
@@ -153,7 +156,7 @@ export class QueueRunner {
       queue.close();
       run.logMapping?.close();
       this.#runs.delete(index);
-      done(queue.lastAvailIdx);
+      done(queue.base);
     });
   }
 

@@ -39,5 +39,5 @@ export type QueueWorkerMessage =
       readonly engine: string;
       readonly because: string;
     }
-  | { readonly kind: 'done'; readonly id: number; readonly lastAvailIdx: number }
+  | { readonly kind: 'done'; readonly id: number; readonly base: number }
   | { readonly kind: 'broken'; readonly index: number; readonly reason: string };

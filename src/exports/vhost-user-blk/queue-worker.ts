@@ -24,7 +24,7 @@ async function work(data: QueueWorkerData): Promise<void> {
   });
 
   const obey = (command: QueueCommand): void => {
-    const done = (lastAvailIdx = 0): void => say({ kind: 'done', id: command.id, lastAvailIdx });
+    const done = (base = 0): void => say({ kind: 'done', id: command.id, base });
     switch (command.kind) {
       case 'set-memory':
         runner.setMemory(command.regions);

@@ -54,7 +54,7 @@ function dismissAll(): void {
 export class RemoteQueueHost implements QueueHost {
   readonly #worker: Worker;
   readonly #wake: Fd;
-  readonly #waiting = new Map<number, (lastAvailIdx: number) => void>();
+  readonly #waiting = new Map<number, (base: number) => void>();
   readonly #runs = new Map<number, Run>();
   #nextId = 0;
 
@@ -95,7 +95,7 @@ export class RemoteQueueHost implements QueueHost {
       if (message.kind !== 'done') return;
       const resolve = this.#waiting.get(message.id);
       this.#waiting.delete(message.id);
-      resolve?.(message.lastAvailIdx);
+      resolve?.(message.base);
     });
   }
 
@@ -141,9 +141,9 @@ export class RemoteQueueHost implements QueueHost {
   }
 
   async haltRing(index: number): Promise<number> {
-    const lastAvailIdx = await this.#command({ kind: 'halt', index });
+    const base = await this.#command({ kind: 'halt', index });
     this.#runs.delete(index);
-    return lastAvailIdx;
+    return base;
   }
 
   async close(): Promise<void> {

@@ -17,7 +17,7 @@ test('a paused queue takes nothing, finishes what it has, and goes on when resum
   served.send(flush);
   served.queue.pause();
   served.send(flush);
-  assert.equal(served.queue.lastAvailIdx, 1);
+  assert.equal(served.queue.base, 1);
   assert.equal(served.queue.prepareToSleep(), true, 'there is nothing it may do');
   channel.finish(0);
   assert.equal(served.queue.poll(), true);
@@ -49,7 +49,7 @@ test('a drain calls back when the last answer is visible, and takes nothing new'
   assert.equal(drained, 1);
   served.queue.poll();
   assert.equal(drained, 1);
-  assert.equal(served.queue.lastAvailIdx, 2);
+  assert.equal(served.queue.base, 2);
   served.queue.close();
   assert.ok(channel.isClosed);
 });

@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { createEventFd, Mapping, signalEvent } from '../../../src/sys/index.ts';
+import type { RingFormat } from '../../../src/virtqueue/index.ts';
 import { PART_BYTES, type RingSideOptions } from '../../support/ring-side-options.ts';
 
 /** Generous: thousands of wake-ups on a machine that is busy. */
@@ -17,13 +18,18 @@ function startSide(options: RingSideOptions): Worker {
   return new Worker(url, { workerData: options });
 }
 
-async function converse(size: number, eventIdx: boolean, chains: number): Promise<void> {
+async function converse(
+  format: RingFormat,
+  size: number,
+  eventIdx: boolean,
+  chains: number,
+): Promise<void> {
   using kick = createEventFd({ blocking: true });
   using call = createEventFd({ blocking: true });
   using mapping = Mapping.anonymous(3 * PART_BYTES);
   const stop = new SharedArrayBuffer(4);
   const fds = { kickFd: kick.number, callFd: call.number };
-  const common = { size, eventIdx, chains, stop, ...fds };
+  const common = { format, size, eventIdx, chains, stop, ...fds };
   const device = startSide({ ...common, side: 'device', memory: mapping.handle() });
   const driver = startSide({ ...common, side: 'driver', memory: mapping.handle() });
   const ended = Promise.all([once(device, 'exit'), once(driver, 'exit')]);
@@ -43,11 +49,15 @@ async function converse(size: number, eventIdx: boolean, chains: number): Promis
   }
 }
 
-for (const eventIdx of [false, true]) {
-  for (const size of [1, 4, 64]) {
-    const name = `ring of ${size}, EVENT_IDX ${eventIdx ? 'on' : 'off'}`;
-    test(`no wake-up is lost between two threads: ${name}`, async () => {
-      await converse(size, eventIdx, size === 64 ? 70_000 : 5000 * size);
-    });
+const SIZES = { split: [1, 4, 64], packed: [1, 3, 64] } as const;
+
+for (const format of ['split', 'packed'] as const) {
+  for (const eventIdx of [false, true]) {
+    for (const size of SIZES[format]) {
+      const name = `${format} ring of ${size}, EVENT_IDX ${eventIdx ? 'on' : 'off'}`;
+      test(`no wake-up is lost between two threads: ${name}`, async () => {
+        await converse(format, size, eventIdx, size === 64 ? 70_000 : 5000 * size);
+      });
+    }
   }
 }

@@ -13,6 +13,7 @@ import {
   silentLogger,
 } from '../../../sys/index.ts';
 import { type Frontend, type InflightMemory, ProtocolError } from '../../../vhost-user/index.ts';
+import { ringFormat } from '../../../virtqueue/index.ts';
 import { createDeviceReactor } from '../../device-reactor.ts';
 import { BlkioError } from '../../errors.ts';
 import type { MemoryRegion } from '../../memory-region.ts';
@@ -72,12 +73,13 @@ export class BackendLink {
   }
 
   #open(features?: bigint): Promise<VhostUserConnection> {
-    const { path, timeoutMs } = this.#settings;
+    const { path, timeoutMs, packed } = this.#settings;
     this.#attempt = new AbortController();
     return VhostUserConnection.open({
       reactor: this.reactor,
       socketPath: path,
       timeoutMs,
+      packed,
       logger: silentLogger,
       signal: this.#attempt.signal,
       ...(features === undefined ? {} : { features }),
@@ -130,7 +132,9 @@ export class BackendLink {
 
   /** Memory in which a back-end writes down what is under way, if it does. */
   async #track(frontend: Frontend, queues: QueueSet): Promise<InflightMemory | undefined> {
-    if (!frontend.tracksInflight) return undefined;
+    // Back-ends write nothing down of packed rings.
+    const isSplit = ringFormat(frontend.features) === 'split';
+    if (!isSplit || !frontend.tracksInflight) return undefined;
     const memory = await frontend.getInflight(queues.count, this.#settings.queueSize);
     try {
       await frontend.setInflight(memory);

@@ -14,6 +14,7 @@ import type { MemoryRegion } from '../../memory-region.ts';
 import { CONFIG_BYTES_READ, DeviceConfig, DRIVER_FEATURES } from './device-config.ts';
 
 const VERSION_1 = 32;
+/** Those that are accepted where they are offered. Packed rings only if they are asked for. */
 const FEATURES = featureSet(
   ...DRIVER_FEATURES,
   RingFeature.EVENT_IDX,
@@ -21,11 +22,15 @@ const FEATURES = featureSet(
   VERSION_1,
 );
 
+const PACKED = featureSet(RingFeature.RING_PACKED);
+
 export interface ConnectionOptions {
   readonly reactor: Reactor;
   readonly socketPath: string;
   readonly timeoutMs: number;
   readonly logger: Logger;
+  /** Packed rings, which the back-end must have; else split ones, which all have. */
+  readonly packed: boolean;
   /** Virtio features to accept of those this driver knows; default: all. */
   readonly features?: bigint;
   /** Hangs up when it is aborted, while connecting or later. */
@@ -54,12 +59,12 @@ export class VhostUserConnection {
   #isOutdated = false;
 
   static async open(options: ConnectionOptions): Promise<VhostUserConnection> {
-    const { socketPath } = options;
-    const features = FEATURES & (options.features ?? FEATURES);
+    const known = options.packed ? FEATURES | PACKED : FEATURES;
+    const features = known & (options.features ?? known);
     const frontend = await Frontend.connect({ ...options, features });
     try {
       const { session } = frontend;
-      checkFeatures(frontend, socketPath);
+      checkFeatures(frontend, options);
       const connection = new VhostUserConnection(frontend, await readConfig(frontend));
       session.onDisconnect = (reason) => connection.#user?.onDisconnect(reason);
       session.onConfigChange = () => void connection.#rereadConfig();
@@ -165,13 +170,17 @@ export class VhostUserConnection {
   }
 }
 
-function checkFeatures(frontend: Frontend, socketPath: string): void {
+function checkFeatures(frontend: Frontend, { socketPath, packed }: ConnectionOptions): void {
   if (!hasProtocolFeature(frontend.session.protocolFeatures, 'CONFIG')) {
     const text = `${socketPath}: the back-end does not show its configuration (CONFIG)`;
     throw new BlkioError('ENOTSUP', text);
   }
   if (!hasFeature(frontend.features, VERSION_1)) {
     throw new BlkioError('ENOTSUP', `${socketPath}: a back-end before virtio 1.0 (VERSION_1)`);
+  }
+  if (packed && !hasFeature(frontend.features, RingFeature.RING_PACKED)) {
+    const text = `${socketPath}: the back-end does not have packed rings (RING_PACKED)`;
+    throw new BlkioError('ENOTSUP', text);
   }
 }
 

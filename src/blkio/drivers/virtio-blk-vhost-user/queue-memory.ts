@@ -6,7 +6,13 @@
 import { createEventFd, duplicateFd, Fd } from '../../../sys/index.ts';
 import type { RingPlan } from '../../../vhost-user/index.ts';
 import { HEADER_BYTES, RANGE_BYTES } from '../../../virtio-blk/index.ts';
-import { DESCRIPTOR_BYTES, ringBytes, type SplitRingMemory } from '../../../virtqueue/index.ts';
+import {
+  DESCRIPTOR_BYTES,
+  firstBase,
+  type RingFormat,
+  type RingMemory,
+  ringBytes,
+} from '../../../virtqueue/index.ts';
 import { MemoryRegion, type MemoryRegionHandle } from '../../memory-region.ts';
 
 const PAGE_BYTES = 4096;
@@ -61,7 +67,8 @@ export interface QueueMemoryOptions {
   readonly index: number;
   /** Descriptors of the ring. */
   readonly size: number;
-  /** Where the memory is: `queueBytes(size)` from `offsetBytes` on. */
+  readonly format: RingFormat;
+  /** Where the memory is: `queueBytes(size, format)` from `offsetBytes` on. */
   readonly region: MemoryRegion;
   readonly offsetBytes: number;
   /** Taken over. */
@@ -69,8 +76,8 @@ export interface QueueMemoryOptions {
 }
 
 /** Ring, indirect tables, slots. */
-function partSizes(size: number): number[] {
-  const { descriptors, available, used } = ringBytes(size);
+function partSizes(size: number, format: RingFormat): number[] {
+  const { descriptors, available, used } = ringBytes(size, format);
   const tables = size * ENTRIES_PER_TABLE * DESCRIPTOR_BYTES;
   return [descriptors, available, used, tables, size * SLOT_BYTES];
 }
@@ -83,13 +90,13 @@ function wholePages(bytes: number): number {
 }
 
 /** Memory that a queue with so many descriptors takes. */
-export function queueBytes(size: number): number {
-  return partSizes(size).reduce((sum, part) => sum + wholePages(part), 0);
+export function queueBytes(size: number, format: RingFormat): number {
+  return partSizes(size, format).reduce((sum, part) => sum + wholePages(part), 0);
 }
 
 /** See the module's comment. */
 export class QueueMemory implements Disposable {
-  readonly ring: SplitRingMemory;
+  readonly ring: RingMemory;
   readonly tables: DataView;
   readonly tablesAddress: number;
   readonly slots: DataView;
@@ -103,11 +110,11 @@ export class QueueMemory implements Disposable {
   };
 
   constructor(options: QueueMemoryOptions) {
-    const { size, region, offsetBytes, events } = options;
+    const { size, format, region, offsetBytes, events } = options;
     this.#options = options;
     this.events = events;
     const { address } = region;
-    const sizes = partSizes(size);
+    const sizes = partSizes(size, format);
     const offsets: number[] = [];
     let end = offsetBytes;
     for (const part of sizes) {
@@ -137,16 +144,21 @@ export class QueueMemory implements Disposable {
   /** What the back-end has to know to run the ring. */
   get plan(): RingPlan {
     const { kick, call, err } = this.events;
-    const { index } = this.#options;
-    // Of a ring that goes on, the back-end knows better what has been taken.
-    const base = new Uint16Array(this.ring.used)[USED_IDX];
-    return { index, size: this.ring.size, ...this.#addresses, kick, call, err, base };
+    const { index, size, format } = this.#options;
+    // Of a split ring that goes on, the back-end knows better what has been taken.
+    const usedIdx = new Uint16Array(this.ring.used)[USED_IDX];
+    const base = format === 'split' ? usedIdx : firstBase(format);
+    return { index, size, ...this.#addresses, kick, call, err, base };
+  }
+
+  get format(): RingFormat {
+    return this.#options.format;
   }
 
   /** For another thread, which has the ring to itself. */
   share(): QueueMemoryHandle {
-    const { index, size, region, offsetBytes, events } = this.#options;
-    return { index, size, region: region.share(), offsetBytes, events: events.share() };
+    const { region, events, ...rest } = this.#options;
+    return { ...rest, region: region.share(), events: events.share() };
   }
 
   /** An empty ring again, for a back-end that starts anew. */
@@ -165,6 +177,7 @@ export class QueueMemory implements Disposable {
 export interface QueueMemoryHandle {
   readonly index: number;
   readonly size: number;
+  readonly format: RingFormat;
   readonly region: MemoryRegionHandle;
   readonly offsetBytes: number;
   readonly events: QueueEventsHandle;

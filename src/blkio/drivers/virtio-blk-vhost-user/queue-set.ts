@@ -1,5 +1,6 @@
 /** The queues of a device: their memory, and who puts requests on each, in whichever thread. */
 import type { Frontend } from '../../../vhost-user/index.ts';
+import type { RingFormat } from '../../../virtqueue/index.ts';
 import { MemoryRegion } from '../../memory-region.ts';
 import { QueueEvents, QueueMemory, queueBytes } from './queue-memory.ts';
 
@@ -29,14 +30,15 @@ export class QueueSet implements Disposable {
   readonly #starting = new Set<number>();
 
   /** @param size - descriptors of each ring. */
-  constructor(count: number, size: number) {
-    const bytes = queueBytes(size);
+  constructor(count: number, size: number, format: RingFormat) {
+    const bytes = queueBytes(size, format);
     // One for all, because back-ends take few.
     const region = MemoryRegion.allocate(count * bytes);
     this.region = region;
     this.#queues = Array.from({ length: count }, (_, index) => {
       const offsetBytes = index * bytes;
-      return new QueueMemory({ index, size, region, offsetBytes, events: QueueEvents.create() });
+      const events = QueueEvents.create();
+      return new QueueMemory({ index, size, format, region, offsetBytes, events });
     });
   }
 

@@ -1,7 +1,7 @@
 /** The `virtio-blk-vhost-user` driver: the disk of any vhost-user-blk back-end. */
 import { Errno } from '../../../sys/index.ts';
 import { BlockFeature, hasFeature } from '../../../virtio-blk/index.ts';
-import { RingFeature } from '../../../virtqueue/index.ts';
+import { RingFeature, ringFormat } from '../../../virtqueue/index.ts';
 import {
   type ConnectOptions,
   type DeviceLimits,
@@ -106,7 +106,8 @@ export class VirtioBlkVhostUserDriver implements Driver, BackendLinkUser {
       const text = `queue-size ${queueSize}: no request fits, as this back-end has no tables`;
       throw new BlkioError('EINVAL', text);
     }
-    this.#queues = new QueueSet(counts.queues + counts.pollQueues, queueSize);
+    const format = ringFormat(this.#connection.frontend.features);
+    this.#queues = new QueueSet(counts.queues + counts.pollQueues, queueSize, format);
     try {
       await this.#connected.start(this.#queues);
     } catch (error) {

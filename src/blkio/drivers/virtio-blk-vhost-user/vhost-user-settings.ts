@@ -7,6 +7,8 @@ import type { Property } from '../../property-table.ts';
 export interface VhostUserSettings {
   path: string;
   queueSize: number;
+  /** Use packed rings, and no others. */
+  packed: boolean;
   /** Longest wait for an answer of the back-end. */
   timeoutMs: number;
   /** Wait before the first attempt to connect again; 0: do not. */
@@ -17,7 +19,14 @@ export interface VhostUserSettings {
 
 /** The defaults. */
 export function defaultSettings(): VhostUserSettings {
-  return { path: '', queueSize: 256, timeoutMs: 10_000, reconnectMs: 0, reconnectLimit: 0 };
+  return {
+    path: '',
+    queueSize: 256,
+    packed: false,
+    timeoutMs: 10_000,
+    reconnectMs: 0,
+    reconnectLimit: 0,
+  };
 }
 
 /** A property that is a number with bounds, settable before the device is connected. */
@@ -71,6 +80,18 @@ export function settingsProperties(settings: VhostUserSettings): readonly Proper
           throw new BlkioError('EINVAL', text);
         }
         settings.queueSize = value as number;
+      },
+    },
+    {
+      name: 'packed',
+      type: 'bool',
+      description:
+        'Use packed rings (VIRTIO_F_RING_PACKED), which the back-end must have. Default: false.',
+      readableFrom: 'created',
+      writableUntil: 'created',
+      get: () => settings.packed,
+      set: (value) => {
+        settings.packed = value as boolean;
       },
     },
     {

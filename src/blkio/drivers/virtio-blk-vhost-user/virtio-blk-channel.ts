@@ -23,7 +23,7 @@ import {
   type Watch,
 } from '../../../sys/index.ts';
 import { HEADER_BYTES, RANGE_BYTES } from '../../../virtio-blk/index.ts';
-import { BAD_USED, DriverRing, NO_USED } from '../../../virtqueue/index.ts';
+import { BAD_USED, createDriverRing, type DriverRing, NO_USED } from '../../../virtqueue/index.ts';
 import type { QueueChannel } from '../../driver.ts';
 import { ENTRIES_PER_TABLE, type QueueMemory, SlotOffset } from './queue-memory.ts';
 import type { QueueUser } from './queue-set.ts';
@@ -147,7 +147,7 @@ export class VirtioBlkChannel implements QueueChannel, PollSource, QueueUser {
       address: memory.tablesAddress,
       entriesPerTable: ENTRIES_PER_TABLE,
     };
-    const ring = new DriverRing(memory.ring, {
+    const ring = createDriverRing(memory.format, memory.ring, {
       eventIdx,
       ...(indirect ? { indirect: tables } : {}),
     });

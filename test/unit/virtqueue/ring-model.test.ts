@@ -1,10 +1,12 @@
 /**
- * Both sides of a split ring against a naive model: whatever the two sides do and in whatever
+ * Both sides of a ring, split and packed, against a naive model: whatever the two sides do and in whatever
  * order, no entry is lost, doubled or mixed up, and no wake-up is lost.
  */
 import { test } from 'node:test';
 import fc from 'fast-check';
+import type { RingFormat } from '../../../src/virtqueue/index.ts';
 import { propertyOptions } from '../../support/property-options.ts';
+import type { RingPairOptions } from '../../support/ring-pair.ts';
 import { type RingStep, RingWalk } from '../../support/ring-walk.ts';
 
 /** Mostly a little, now and then a lot. */
@@ -42,13 +44,22 @@ function chains(): fc.Arbitrary<RingStep> {
 
 const small = fc.integer({ min: 0, max: 6 });
 const any = fc.integer({ min: 0, max: 15 });
-const options = fc.record({
-  size: fc
-    .oneof({ weight: 6, arbitrary: small }, { weight: 1, arbitrary: any })
-    .map((exponent) => 2 ** exponent),
-  eventIdx: fc.boolean(),
-  indirect: fc.boolean(),
-});
+const powerOfTwo = fc
+  .oneof({ weight: 6, arbitrary: small }, { weight: 1, arbitrary: any })
+  .map((exponent) => 2 ** exponent);
+/** Packed rings have any size. */
+const anySize = fc.oneof(
+  { weight: 6, arbitrary: fc.integer({ min: 1, max: 70 }) },
+  { weight: 1, arbitrary: fc.integer({ min: 1, max: 32768 }) },
+);
+const SIZES = { split: powerOfTwo, packed: fc.oneof(powerOfTwo, anySize) };
+const FORMATS = ['split', 'packed'] as const;
+
+function ringOptions(format: RingFormat): fc.Arbitrary<RingPairOptions> {
+  const [eventIdx, indirect] = [fc.boolean(), fc.boolean()];
+  return fc.record({ format: fc.constant(format), size: SIZES[format], eventIdx, indirect });
+}
+
 /** How far the indices have come: to begin with, or up to where 16 bits end, once or twice. */
 const cycles = fc.oneof(
   { weight: 2, arbitrary: fc.nat(10) },
@@ -58,20 +69,24 @@ const cycles = fc.oneof(
 
 const sequence = fc.array(step, { maxLength: 300, size: 'max' });
 
-test('what both sides see is what the model says, across every wrap of ring and index', () => {
-  fc.assert(
-    fc.property(options, cycles, sequence, (ring, done, steps) => {
-      const walk = new RingWalk(ring, done);
-      for (const each of steps) walk.step(each);
-      walk.finish();
-    }),
-    propertyOptions(200),
-  );
-});
+for (const format of FORMATS) {
+  test(`what both sides of a ${format} ring see is what the model says, across every wrap`, () => {
+    fc.assert(
+      fc.property(ringOptions(format), cycles, sequence, (ring, done, steps) => {
+        const walk = new RingWalk(ring, done);
+        for (const each of steps) walk.step(each);
+        walk.finish();
+      }),
+      propertyOptions(200),
+    );
+  });
+}
+
+const BOTH = FORMATS.flatMap((format) => [false, true].map((eventIdx) => ({ format, eventIdx })));
 
 test('a full ring of the largest size comes back whole, out of order', () => {
-  for (const eventIdx of [false, true]) {
-    const walk = new RingWalk({ size: 32768, eventIdx, indirect: false }, 65536 - 20_000);
+  for (const how of BOTH) {
+    const walk = new RingWalk({ size: 32768, ...how, indirect: false }, 65536 - 20_000);
     walk.step({ kind: 'add', pieces: 1, count: 32768 });
     walk.step({ kind: 'publishAvailable' });
     walk.step({ kind: 'take', count: 32768 });
@@ -83,8 +98,8 @@ test('a full ring of the largest size comes back whole, out of order', () => {
 });
 
 test('thousands of small batches in a ring of one and of two entries', () => {
-  for (const size of [1, 2]) {
-    const walk = new RingWalk({ size, eventIdx: true, indirect: false }, 0);
+  for (const [format, size] of FORMATS.flatMap((each) => [1, 2].map((n) => [each, n] as const))) {
+    const walk = new RingWalk({ format, size, eventIdx: true, indirect: false }, 0);
     for (let batch = 0; batch < 5000; batch++) {
       walk.step({ kind: 'requestKicks' });
       walk.step({ kind: 'add', pieces: size, count: size });
