@@ -19,6 +19,7 @@ export function offeredFeatures(disk: DiskInfo): bigint {
     RingFeature.VERSION_1,
     RingFeature.INDIRECT_DESC,
     RingFeature.EVENT_IDX,
+    RingFeature.RING_PACKED,
     BlockFeature.SIZE_MAX,
     BlockFeature.SEG_MAX,
     BlockFeature.BLK_SIZE,

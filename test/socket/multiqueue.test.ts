@@ -101,10 +101,14 @@ async function readDiscarded(
   return data;
 }
 
-async function compareWithModel(engine: EngineName, args: readonly string[]): Promise<void> {
+async function compareWithModel(
+  engine: EngineName,
+  args: readonly string[],
+  packed = false,
+): Promise<void> {
   const content = patternBytes(DISK_BYTES, 77);
   await using disk = await ServedDisk.start({ engine, content, args });
-  const driver = await disk.connect({ numQueues: QUEUES, queueSize: 64 });
+  const driver = await disk.connect({ numQueues: QUEUES, queueSize: packed ? 60 : 64, packed });
   const property = fc.asyncProperty(plan, async (lanes) => {
     const model = disk.readImage().slice();
     await Promise.all(lanes.map((requests, lane) => runLane(driver, lane, requests, model)));
@@ -127,6 +131,10 @@ for (const { engine, skip } of SERVER_ENGINES) {
         await compareWithModel(engine, args);
       });
     }
+
+    test('agree with a model on 2 threads, packed rings', { skip }, async () => {
+      await compareWithModel(engine, ['--threads=2'], true);
+    });
 
     test('queues are served though others are not used', { skip }, async () => {
       await using disk = await ServedDisk.start({ engine, args: ['--threads=2'] });

@@ -11,11 +11,14 @@ import { SERVER_ENGINES, ServedDisk } from '../support/served-disk.ts';
 const NO_EVENT_IDX = ~(1n << BigInt(RingFeature.EVENT_IDX));
 const NO_INDIRECT = ~(1n << BigInt(RingFeature.INDIRECT_DESC));
 
+const PACKED = { features: -1n, packed: true };
+
 interface Case {
   readonly what: string;
   readonly requests: number;
   readonly pollUs: number;
   readonly features: bigint;
+  readonly packed?: boolean;
 }
 
 const CASES: readonly Case[] = [
@@ -23,15 +26,25 @@ const CASES: readonly Case[] = [
   { what: 'EVENT_IDX, a server that sleeps', requests: 1_000_000, pollUs: 0, features: -1n },
   { what: 'flags, a server that polls', requests: 200_000, pollUs: 100, features: NO_EVENT_IDX },
   { what: 'flags, a server that sleeps', requests: 200_000, pollUs: 0, features: NO_EVENT_IDX },
+  { what: 'packed, EVENT_IDX, polling', requests: 500_000, pollUs: 100, ...PACKED },
+  { what: 'packed, EVENT_IDX, sleeping', requests: 500_000, pollUs: 0, ...PACKED },
+  {
+    what: 'packed, flags, sleeping',
+    requests: 200_000,
+    pollUs: 0,
+    ...PACKED,
+    features: NO_EVENT_IDX,
+  },
 ];
 
 for (const { engine, skip } of SERVER_ENGINES) {
   suite(`wake-ups, ${engine}`, () => {
-    for (const { what, requests, pollUs, features } of CASES) {
+    for (const { what, requests, pollUs, features, packed = false } of CASES) {
       test(`none of ${requests} requests waits for ever: ${what}`, { skip }, async () => {
         const args = ['--disk=null,size=1G', `--poll-max-us=${pollUs}`];
         await using disk = await ServedDisk.start({ engine, args });
-        const connection = await disk.connectRings({ features: features & NO_INDIRECT });
+        const wanted = features & NO_INDIRECT;
+        const connection = await disk.connectRings({ features: wanted, packed });
         const seed = Number(process.env.VHOSTKIT_SEED ?? Date.now() % 2 ** 31);
         const result = await runSleepyLoad(connection, requests, seed);
         // Otherwise nothing was tried.

@@ -11,14 +11,18 @@ import {
   openFile,
 } from '../../src/sys/index.ts';
 import { RequestType } from '../../src/virtio-blk/index.ts';
+import { RingFeature } from '../../src/virtqueue/index.ts';
 import { headerBytes } from './block-chains.ts';
 import { bytesPerRequest } from './heap-growth.ts';
+import { ALL_FEATURES } from './parser-bench.ts';
 import { missingEngine } from './reactors.ts';
 import { ServedQueue } from './served-queue.ts';
 
 /** Bytes of heap for each request; or why that cannot be told, `true`: the folder is in memory. */
 export interface AllocationResults {
   readonly nullDisk: number;
+  /** With a packed ring. */
+  readonly packedRing: number;
   readonly uringReads: number | string | true;
   readonly threadReads: number;
   readonly threadWrites: number;
@@ -77,8 +81,8 @@ class Load {
 
 const { IN, OUT, FLUSH } = RequestType;
 
-function probeNullDisk(): number {
-  using served = new ServedQueue({ size: 256 });
+function probeNullDisk(features: bigint): number {
+  using served = new ServedQueue({ size: 256, features });
   const load = new Load(served, [IN, OUT, IN, FLUSH], () => served.queue.poll());
   return bytesPerRequest((requests) => load.run(requests), 200_000);
 }
@@ -107,7 +111,8 @@ const folder = mkdtempSync(join(tmpdir(), 'vhostkit-'));
 const path = join(folder, 'image');
 writeFileSync(path, new Uint8Array(2 ** 20));
 const results: AllocationResults = {
-  nullDisk: probeNullDisk(),
+  nullDisk: probeNullDisk(ALL_FEATURES),
+  packedRing: probeNullDisk(ALL_FEATURES | (1n << BigInt(RingFeature.RING_PACKED))),
   uringReads:
     missingEngine('io_uring') ?? (isInMemory(path) || probeFileDisk('io_uring', path, IN)),
   threadReads: probeFileDisk('epoll', path, IN),

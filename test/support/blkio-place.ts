@@ -83,13 +83,14 @@ function socketPlace(
   name: string,
   skip: string | false,
   startBackend: (folder: string, options: DiskOptions) => Promise<Backend>,
+  settings: Settings = {},
 ): BlkioPlace {
   const driver = 'virtio-blk-vhost-user';
   const start = async (options: DiskOptions = {}): Promise<PlacedDisk> => {
     const folder = imageFolderIn(tmpdir(), options);
     try {
       const backend = await startBackend(folder, options);
-      return new PlacedDisk({ driver, folder, path: join(folder, 'socket'), backend });
+      return new PlacedDisk({ driver, folder, path: join(folder, 'socket'), backend, settings });
     } catch (error) {
       rmSync(folder, { recursive: true, force: true });
       throw error;
@@ -144,6 +145,11 @@ export const LOOP_PLACES: readonly BlkioPlace[] = [512, 4096].flatMap((sectorByt
 
 /** Our own server. */
 export const SERVER_PLACE: BlkioPlace = socketPlace('vhostkit', false, startServer);
+
+/** The same, with packed rings. */
+export const PACKED_PLACE: BlkioPlace = socketPlace('vhostkit, packed', false, startServer, {
+  packed: true,
+});
 
 /** Everything that takes nothing but this package. */
 export const LOCAL_PLACES: readonly BlkioPlace[] = [...FILE_PLACES, ...LOOP_PLACES, SERVER_PLACE];

@@ -50,6 +50,7 @@ const OF_DRIVER: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'num-entries': 'int, connected, connected',
   },
   'virtio-blk-vhost-user': {
+    packed: 'bool, created, created',
     'queue-size': 'int, connected, connected',
     'max-queue-size': 'int, connected',
   },
@@ -92,6 +93,7 @@ const DEFAULTS: Readonly<Record<string, Readonly<Record<string, PropertyValue>>>
     'optimal-buf-alignment': 4096,
     'request-alignment': 512,
     'supports-fua-natively': false,
+    packed: false,
     'queue-size': 256,
     'max-queue-size': 32768,
   },

@@ -32,6 +32,10 @@ test('the queue itself allocates nothing: reads, writes and flushes of a null di
   assert.ok(results.nullDisk < NOTHING, `${results.nullDisk} bytes a request`);
 });
 
+test('a packed ring allocates nothing either', () => {
+  assert.ok(results.packedRing < NOTHING, `${results.packedRing} bytes a request`);
+});
+
 test('reads by io_uring allocate nothing', (t) => {
   if (typeof results.uringReads === 'string') t.skip(results.uringReads);
   else if (results.uringReads === true) t.skip('set TMPDIR to a folder that is not in memory');

@@ -12,8 +12,8 @@ const FLUSH = 9;
 const CONFIG_WCE = 11;
 const DISCARD = 13;
 const WRITE_ZEROES = 14;
-/** SIZE_MAX, SEG_MAX, BLK_SIZE, TOPOLOGY, MQ, INDIRECT_DESC, EVENT_IDX, VERSION_1, and a cache. */
-const ALWAYS = [1, 2, 6, FLUSH, 10, CONFIG_WCE, 12, 28, 29, 32];
+/** SIZE_MAX, SEG_MAX, BLK_SIZE, TOPOLOGY, MQ, those of rings, VERSION_1, and a cache. */
+const ALWAYS = [1, 2, 6, FLUSH, 10, CONFIG_WCE, 12, 28, 29, 32, 34];
 
 function bitsOf(info: Partial<DiskInfo>): number[] {
   const features = offeredFeatures({ ...NULL_DISK, ...info });
