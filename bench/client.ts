@@ -1,7 +1,7 @@
 /**
  * The load generator: a process of its own that connects to one device and runs workloads as it is
  * told over the process's IPC channel. With vhost-user it is a driver of the ordinary kind: a split
- * ring of 256 with EVENT_IDX and indirect descriptors, asleep on its call descriptor while nothing
+ * ring (or a packed one) of 256 with EVENT_IDX and indirect descriptors, asleep on its call descriptor while nothing
  * is finished.
  */
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
@@ -16,6 +16,8 @@ export interface ClientTarget {
   readonly driver: 'io_uring' | 'virtio-blk-vhost-user';
   readonly path: string;
   readonly isDirect: boolean;
+  /** Packed rings; of `virtio-blk-vhost-user` only. */
+  readonly packed?: boolean;
   /** `blocking`: one thread that calls `doIo`; `promises`: asynchronous code on the event loop. */
   readonly mode: 'blocking' | 'promises';
 }
@@ -77,6 +79,7 @@ async function runAsync(
 async function connect(target: ClientTarget): Promise<Blkio> {
   const blkio = new Blkio(target.driver);
   blkio.set('path', target.path);
+  if (target.packed) blkio.set('packed', true);
   if (target.driver === 'io_uring') {
     blkio.set('direct', target.isDirect);
     // The peers share the file.

@@ -87,6 +87,7 @@ async function startPeers(medium: Medium, options: BenchOptions, folder: string)
   const peers: Peer[] = [];
   const wants = (name: string): boolean => options.peers.test(name);
   if (wants('vhostkit')) peers.push(await startVhostkit(medium, folder));
+  if (options.packed) peers.push(await startVhostkit(medium, folder, true));
   if (wants(STORAGE_DAEMON)) {
     if (findProgram(STORAGE_DAEMON) === undefined) {
       console.error('no qemu-storage-daemon to compare with: apt-get install qemu-system-common');

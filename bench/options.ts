@@ -11,6 +11,8 @@ export interface BenchOptions {
   /** Where files on a real disk, and results, go. */
   readonly folder: string;
   readonly output: string;
+  /** Measure vhostkit with packed rings, too. */
+  readonly packed: boolean;
   readonly sizeMib: number;
   /** Server and client on a processor each. */
   readonly pin: boolean;
@@ -49,6 +51,7 @@ export function parseBenchOptions(argv: readonly string[], defaultFolder: string
       /./,
     )
     .option('--peers <pattern>', 'only peers that match: vhostkit, qemu, fio', pattern, /./)
+    .option('--packed', 'add vhostkit with packed rings, as one more peer', false)
     .option('--size-mib <n>', 'size of the disk', positive, 512)
     .option('--no-pin', 'let the scheduler place server and client')
     .option('--folder <path>', 'a folder on the disk to measure', defaultFolder)

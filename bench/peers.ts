@@ -38,6 +38,9 @@ const STARTUP_POLL_MS = 5;
 const STOP_TIMEOUT_MS = 3000;
 const NANOSECONDS_PER_US = 1000;
 
+/** How a client uses a server; default: blocking, with split rings. */
+export type ServerClient = Partial<Pick<ClientTarget, 'mode' | 'packed'>>;
+
 /** A vhost-user-blk server process and a client of it. */
 export class ServerPeer implements Peer {
   readonly name: string;
@@ -53,7 +56,7 @@ export class ServerPeer implements Peer {
     args: readonly string[],
     socketPath: string,
     diskBytes: number,
-    mode: ClientTarget['mode'] = 'blocking',
+    client: ServerClient = {},
   ): Promise<ServerPeer> {
     const stdio: StdioOptions = ['ignore', 'inherit', 'inherit'];
     // Not every server removes its socket.
@@ -70,8 +73,9 @@ export class ServerPeer implements Peer {
       await sleep(STARTUP_POLL_MS);
     }
     const startMs = performance.now() - startedMs;
-    const client = await Client.connectTo(socketPath, mode);
-    return new ServerPeer(name, server, startMs, client, diskBytes);
+    const { mode = 'blocking', packed = false } = client;
+    const connected = await Client.connectTo(socketPath, mode, packed);
+    return new ServerPeer(name, server, startMs, connected, diskBytes);
   }
 
   private constructor(
@@ -114,9 +118,14 @@ export class ServerPeer implements Peer {
 /** Queues that servers offer: two to sleep on, one to poll. */
 const SERVER_QUEUES = 3;
 
-/** Start vhostkit's server. One thread for each of two queues that are used at a time. */
-export function startVhostkit(medium: Medium, folder: string): Promise<ServerPeer> {
-  const socketPath = join(folder, 'vhostkit.sock');
+/**
+ * Start vhostkit's server. One thread for each of two queues that are used at a time.
+ *
+ * @param packed - the client uses packed rings.
+ */
+export function startVhostkit(medium: Medium, folder: string, packed = false): Promise<ServerPeer> {
+  const name = packed ? 'vhostkit packed' : 'vhostkit';
+  const socketPath = join(folder, `${name.replace(' ', '-')}.sock`);
   const disk =
     medium.path === undefined
       ? [`--disk=null,size=${medium.diskBytes}`]
@@ -129,7 +138,7 @@ export function startVhostkit(medium: Medium, folder: string): Promise<ServerPee
     '--log-level=warn',
   ];
   const args = [SERVER, `--socket-path=${socketPath}`, ...disk, ...rest];
-  return ServerPeer.start('vhostkit', process.execPath, args, socketPath, medium.diskBytes);
+  return ServerPeer.start(name, process.execPath, args, socketPath, medium.diskBytes, { packed });
 }
 
 /**
@@ -156,7 +165,7 @@ export function startStorageDaemon(
     `type=vhost-user-blk,id=export,node-name=disk,writable=on,num-queues=${SERVER_QUEUES},` +
       `iothread=thread0,addr.type=unix,addr.path=${socketPath}`,
   ];
-  return ServerPeer.start(name, STORAGE_DAEMON, args, socketPath, medium.diskBytes, mode);
+  return ServerPeer.start(name, STORAGE_DAEMON, args, socketPath, medium.diskBytes, { mode });
 }
 
 /** Our own io_uring driver on the file itself, as fio's engine is. */

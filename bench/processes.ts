@@ -72,9 +72,13 @@ export class Client {
   }
 
   /** Connect to a vhost-user-blk back-end. */
-  static connectTo(socketPath: string, mode: ClientTarget['mode'] = 'blocking'): Promise<Client> {
+  static connectTo(
+    socketPath: string,
+    mode: ClientTarget['mode'] = 'blocking',
+    packed = false,
+  ): Promise<Client> {
     const driver = 'virtio-blk-vhost-user';
-    return Client.connect({ driver, path: socketPath, isDirect: false, mode });
+    return Client.connect({ driver, path: socketPath, isDirect: false, packed, mode });
   }
 
   private constructor(child: ChildProcess) {

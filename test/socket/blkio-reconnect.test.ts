@@ -15,13 +15,15 @@ const LANES = 96;
 const QUEUES = 2;
 
 suite('a server that is killed under load', () => {
-  for (const { engine, skip } of SERVER_ENGINES) {
-    test(`and started again, many times: every request succeeds, once (${engine})`, {
+  const ways = SERVER_ENGINES.flatMap((way) => [false, true].map((packed) => ({ ...way, packed })));
+  for (const { engine, skip, packed } of ways) {
+    const how = `${engine}${packed ? ', packed' : ''}`;
+    test(`and started again, many times: every request succeeds, once (${how})`, {
       skip,
     }, async () => {
       const args = [`--engine=${engine}`, `--num-queues=${QUEUES}`];
       await using server = await RestartingServer.start(SIZE_BYTES, args);
-      using device = vhostUserDevice(server.socketPath, { 'reconnect-ms': 5 });
+      using device = vhostUserDevice(server.socketPath, { 'reconnect-ms': 5, packed });
       await device.connect();
       // Fewer than there are lanes: some requests wait for room on the ring.
       device.set('queue-size', 32);

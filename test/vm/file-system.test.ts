@@ -53,42 +53,52 @@ check e2fsck e2fsck -fn /dev/vda
 const CHECKS =
   'mkfs mount write-files write-deleted fstrim fio fio-again same-files umount e2fsck'.split(' ');
 
-for (const engine of ['io_uring', 'epoll'] as const) {
-  for (const cache of ['writeback', 'none'] as const) {
-    const skip =
-      missing ??
-      missingEngine(engine) ??
-      (cache === 'none' ? directIoRequirement() : undefined) ??
-      false;
-    void test(`a file system lives on a disk: ${engine}, cache=${cache}`, { skip }, async (t) => {
-      using image = new DiskImage(DISK_BYTES);
-      const args = [`--blk-file=${image.path}`, `--engine=${engine}`, `--cache=${cache}`];
-      await using server = await VmServer.start(...args, '--threads=2');
-      const allocatedBytes: number[] = [];
-      const measure = async (): Promise<void> => {
-        allocatedBytes.push(image.allocatedBytes);
-      };
-      const report = await bootGuest({
-        disks: [{ socketPath: server.socketPath, numQueues: 2 }],
-        fio: true,
-        script: SCRIPT,
-        hostSteps: { 'measure-full': measure, 'measure-trimmed': measure },
-        signal: t.signal,
-      });
-      assertChecks(report, CHECKS);
-      await server.stop();
-      t.diagnostic(`${report.totalMs.toFixed()} ms, ${JSON.stringify(server.counted())}`);
+const RINGS = { split: {}, packed: { packed: 'on' } } as const;
+const CASES = [
+  ['io_uring', 'writeback', 'split'],
+  ['io_uring', 'none', 'split'],
+  ['epoll', 'writeback', 'split'],
+  ['epoll', 'none', 'split'],
+  ['io_uring', 'writeback', 'packed'],
+  ['io_uring', 'none', 'packed'],
+] as const;
 
-      image.assertCleanExt4();
-      for (const number of [1, 2, 3, 4]) {
-        const inside = report.facts.get(`file-${number}`)?.split(' ')[0];
-        assert.equal(sha256(image.ext4File(`/files/${number}`)), inside);
-      }
-      const [full = 0, trimmed = 0] = allocatedBytes;
-      // What delayed allocation and the journal take meanwhile is far less than the margin.
-      assert.ok(full - trimmed > DELETED_BYTES * 0.9, `${full} bytes became ${trimmed}`);
-      const { flushes = 0, discards = 0 } = server.counted();
-      assert.ok(flushes > 0 && discards > 0);
+for (const [engine, cache, ring] of CASES) {
+  const skip =
+    missing ??
+    missingEngine(engine) ??
+    (cache === 'none' ? directIoRequirement() : undefined) ??
+    false;
+  void test(`a file system lives on a disk: ${engine}, cache=${cache}, ${ring} rings`, {
+    skip,
+  }, async (t) => {
+    using image = new DiskImage(DISK_BYTES);
+    const args = [`--blk-file=${image.path}`, `--engine=${engine}`, `--cache=${cache}`];
+    await using server = await VmServer.start(...args, '--threads=2');
+    const allocatedBytes: number[] = [];
+    const measure = async (): Promise<void> => {
+      allocatedBytes.push(image.allocatedBytes);
+    };
+    const report = await bootGuest({
+      disks: [{ socketPath: server.socketPath, numQueues: 2, properties: RINGS[ring] }],
+      fio: true,
+      script: SCRIPT,
+      hostSteps: { 'measure-full': measure, 'measure-trimmed': measure },
+      signal: t.signal,
     });
-  }
+    assertChecks(report, CHECKS);
+    await server.stop();
+    t.diagnostic(`${report.totalMs.toFixed()} ms, ${JSON.stringify(server.counted())}`);
+
+    image.assertCleanExt4();
+    for (const number of [1, 2, 3, 4]) {
+      const inside = report.facts.get(`file-${number}`)?.split(' ')[0];
+      assert.equal(sha256(image.ext4File(`/files/${number}`)), inside);
+    }
+    const [full = 0, trimmed = 0] = allocatedBytes;
+    // What delayed allocation and the journal take meanwhile is far less than the margin.
+    assert.ok(full - trimmed > DELETED_BYTES * 0.9, `${full} bytes became ${trimmed}`);
+    const { flushes = 0, discards = 0 } = server.counted();
+    assert.ok(flushes > 0 && discards > 0);
+  });
 }

@@ -1,5 +1,5 @@
 /** Random requests of the client library against a model. */
 import { modelSuite } from '../../support/blkio-model-suite.ts';
-import { LOCAL_PLACES } from '../../support/blkio-place.ts';
+import { LOCAL_PLACES, PACKED_PLACE } from '../../support/blkio-place.ts';
 
-for (const place of LOCAL_PLACES) modelSuite(place);
+for (const place of [...LOCAL_PLACES, PACKED_PLACE]) modelSuite(place);

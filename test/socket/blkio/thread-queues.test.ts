@@ -1,5 +1,5 @@
 /** Queues of one device in several threads. */
-import { LOCAL_PLACES } from '../../support/blkio-place.ts';
+import { LOCAL_PLACES, PACKED_PLACE } from '../../support/blkio-place.ts';
 import { threadSuite } from '../../support/blkio-thread-suite.ts';
 
-for (const place of LOCAL_PLACES) threadSuite(place);
+for (const place of [...LOCAL_PLACES, PACKED_PLACE]) threadSuite(place);

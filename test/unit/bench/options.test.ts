@@ -34,6 +34,7 @@ test('without options, all is measured in five rounds', () => {
     media: /./,
     workloads: /./,
     peers: /./,
+    packed: false,
     sizeMib: 512,
     pin: true,
     folder: '/var/bench',
@@ -43,13 +44,22 @@ test('without options, all is measured in five rounds', () => {
 
 test('every option changes what it is about', () => {
   const wanted = ['--rounds=3', '--seconds=0.5', '--media', 'tmpfs|null', '--workloads', ' 32$'];
-  const rest = ['--peers=qemu', '--size-mib', '64', '--no-pin', '--folder=/x', '--output=/y.json'];
+  const rest = [
+    '--peers=qemu',
+    '--size-mib',
+    '64',
+    '--no-pin',
+    '--packed',
+    '--folder=/x',
+    '--output=/y.json',
+  ];
   assert.deepEqual(parse(...wanted, ...rest), {
     rounds: 3,
     seconds: 0.5,
     media: /tmpfs|null/,
     workloads: / 32$/,
     peers: /qemu/,
+    packed: true,
     sizeMib: 64,
     pin: false,
     folder: '/x',
@@ -78,7 +88,10 @@ test('each workload has a name of its own, by which it can be chosen', () => {
   };
   assert.deepEqual(chosen('randread .* 32$'), ['randread 4k depth 32']);
   assert.deepEqual(chosen('^seq'), ['seqread 128k depth 16', 'seqwrite 128k depth 16']);
-  assert.deepEqual(chosen('polled'), ['randread 4k depth 1 polled', 'randread 4k depth 32 polled']);
+  assert.deepEqual(
+    chosen('polled'),
+    [1, 32, 128].map((depth) => `randread 4k depth ${depth} polled`),
+  );
   assert.deepEqual(chosen('queues'), [
     'randread 4k depth 32 x 2 queues',
     'randread 4k depth 128 x 2 queues',

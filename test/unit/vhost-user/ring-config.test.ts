@@ -125,6 +125,56 @@ test('a ring is misaligned if its region is, in its file', () => {
   withMemory(1, (memory) => refused(ring(), memory, /misaligned$/));
 });
 
+const PACKED = FEATURES | (1n << 34n);
+const FIRST_BASE = 0x8000_8000;
+
+test('a packed ring has any size, small parts, and begins in the first lap', () =>
+  withMemory(0, (memory) => {
+    const config = ring();
+    config.size = 7;
+    // Four bytes each: there is room for no more.
+    config.addresses = { descriptor: USER, available: USER + BYTES - 4, used: USER + BYTES - 8 };
+    const setup = config.setup(PACKED, memory, MAX_SIZE);
+    assert.deepEqual([setup.size, setup.base, setup.features], [7, FIRST_BASE, PACKED]);
+    for (const size of [0, 1.5, MAX_SIZE + 1, 65536]) {
+      config.size = size;
+      const message = /^ring 3 of size /;
+      assert.throws(() => config.setup(PACKED, memory, MAX_SIZE), { code: 'BAD_RING', message });
+    }
+  }));
+
+test('the parts of a packed ring must be in memory, and aligned', () =>
+  withMemory(0, (memory) => {
+    const places = [
+      ['descriptor', USER + BYTES - 16 * 15, /descriptor ring at .* not in the memory table$/],
+      ['descriptor', USER + 8, /descriptor ring at .* misaligned$/],
+      ['available', USER + BYTES, /driver event suppression at .* not in the memory table$/],
+      ['available', USER + 2, /driver event suppression at .* misaligned$/],
+      ['used', USER - 4, /device event suppression at .* not in the memory table$/],
+      ['used', USER + 1, /device event suppression at .* misaligned$/],
+    ] as const;
+    for (const [part, address, message] of places) {
+      const config = ring();
+      assert.ok(config.addresses);
+      config.addresses = { ...config.addresses, [part]: address };
+      assert.throws(() => config.setup(PACKED, memory, MAX_SIZE), { code: 'BAD_RING', message });
+    }
+  }));
+
+test('a packed ring goes on where both of its positions are possible', () =>
+  withMemory(0, (memory) => {
+    const config = ring();
+    for (const base of [FIRST_BASE, 0x8000, 0, 0x000f_000f, 0x8003_800a]) {
+      config.base = base;
+      assert.equal(config.setup(PACKED, memory, MAX_SIZE).base, base);
+    }
+    for (const base of [0x8000_8010, 0x8010_8000, 0x8001_8000, 2 ** 32 - 1]) {
+      config.base = base;
+      const message = /^ring 3 starts at index /;
+      assert.throws(() => config.setup(PACKED, memory, MAX_SIZE), { code: 'BAD_RING', message });
+    }
+  }));
+
 test('a start beyond the last index is refused', () =>
   withMemory(0, (memory) => {
     const config = ring();
