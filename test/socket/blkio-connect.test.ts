@@ -21,6 +21,7 @@ import { messagesOfSetUp, setUp, withEachMessage } from '../support/fake-set-up.
 import { packed, rawFrame } from '../support/raw-frontend.ts';
 
 const VERSION_1 = 1n << 32n;
+const RING_PACKED = 1n << 34n;
 const PROTOCOL_FEATURES = 1n << 30n;
 const CONFIG = 1n << 9n;
 const REPLY_ACK = 1n << 3n;
@@ -147,6 +148,30 @@ suite('a back-end with', () => {
       assert.ok(error.message.includes(backend.socketPath), 'the path is named');
     });
   }
+
+  test('no packed rings, though they are asked for', async () => {
+    using backend = new FakeBackend({ features: FAKE_FEATURES & ~RING_PACKED });
+    using device = vhostUserDevice(backend.socketPath, { packed: true });
+    const error = await assertFails(device.connect(), 'ENOTSUP');
+    assert.match(error.message, /packed rings \(RING_PACKED\)$/);
+    device.set('packed', false);
+    await device.connect();
+  });
+
+  test('packed rings and split ones, of which split ones are taken', async () => {
+    using backend = new FakeBackend({ features: FAKE_FEATURES | RING_PACKED });
+    const accepted: bigint[] = [];
+    backend.script = ({ name, payload }) => {
+      if (name === 'SET_FEATURES') accepted.push(payload.readBigUInt64LE(0));
+      return 'usual';
+    };
+    using device = vhostUserDevice(backend.socketPath);
+    await device.connect();
+    assert.deepEqual(
+      accepted.map((features) => features & RING_PACKED),
+      [0n],
+    );
+  });
 
   test('unknown bits, and no acknowledgements, will do', async () => {
     const features = FAKE_FEATURES | (1n << 50n) | (1n << 63n);

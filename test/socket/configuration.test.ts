@@ -28,13 +28,13 @@ function setConfig(driver: BlockDriver, offset: number, bytes: readonly number[]
 suite('features', () => {
   test('a writable disk offers all but read-only', async () => {
     await using disk = await ServedDisk.start();
-    const driver = await disk.connect();
+    const driver = await disk.connect({ packed: true });
     assert.equal(driver.connection.features, WRITABLE_FEATURES);
   });
 
   test('a read-only disk says so and offers nothing that changes it', async () => {
     await using disk = await ServedDisk.start({ args: ['--read-only'] });
-    const driver = await disk.connect();
+    const driver = await disk.connect({ packed: true });
     const changing = setOf(BlockFeature.DISCARD, BlockFeature.WRITE_ZEROES);
     const expected = (WRITABLE_FEATURES & ~changing) | setOf(BlockFeature.RO);
     assert.equal(driver.connection.features, expected);
