@@ -27,6 +27,9 @@ export class GuestMemory {
   /** Host address found by the last successful `locate`, in halves: a u64 of two 32-bit words. */
   hostLow = 0;
   hostHigh = 0;
+  /** Guest address found by the last successful `locateHost`, in halves. */
+  guestLow = 0;
+  guestHigh = 0;
   /** Where in the view returned by the last successful `access` the bytes are. */
   viewOffset = 0;
   readonly #starts: Float64Array;
@@ -64,6 +67,26 @@ export class GuestMemory {
     this.hostHigh = (host / 2 ** 32) | 0;
     const roomBytes = this.#ends[index] - address;
     return Math.min(roomBytes, lengthBytes);
+  }
+
+  /**
+   * The way back: find the guest address of a host address that `locate` has found. Sets `guestLow`
+   * and `guestHigh`. False if the address is in no region.
+   */
+  locateHost(hostLow: number, hostHigh: number): boolean {
+    const host = (hostHigh >>> 0) * 2 ** 32 + (hostLow >>> 0);
+    const { length } = this.#deltas;
+    // From the last one found onwards: most memory is in one region.
+    for (let step = 0, index = this.#lastHit; step < length; step++, index++) {
+      if (index >= length) index = 0;
+      const address = host - this.#deltas[index];
+      if (address < this.#starts[index] || address >= this.#ends[index]) continue;
+      this.guestLow = address | 0;
+      this.guestHigh = (address / 2 ** 32) | 0;
+      this.#lastHit = index;
+      return true;
+    }
+    return false;
   }
 
   /**

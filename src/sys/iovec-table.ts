@@ -33,12 +33,15 @@ export class IovecTable implements Disposable {
   readonly words: Int32Array;
   readonly #mapping: Mapping;
   readonly #base: number;
+  /** Bytes that `advance` has cut off the first iovec in use, by slot. */
+  readonly #cutBytes: Uint32Array;
 
   constructor(slots: number) {
     assert(slots > 0 && slots <= MAX_SLOTS, `${slots} slots`);
     this.slots = slots;
     this.count = new Uint16Array(slots);
     this.first = new Uint16Array(slots);
+    this.#cutBytes = new Uint32Array(slots);
     this.#mapping = Mapping.anonymous(slots * SLOT_BYTES);
     this.#base = this.#mapping.address;
     this.words = new Int32Array(this.#mapping.view(0, slots * SLOT_BYTES));
@@ -48,6 +51,7 @@ export class IovecTable implements Disposable {
   clear(slot: number): void {
     this.count[slot] = 0;
     this.first[slot] = 0;
+    this.#cutBytes[slot] = 0;
   }
 
   /** Append an iovec. Returns false when the slot's list is full. */
@@ -99,11 +103,31 @@ export class IovecTable implements Disposable {
         this.words[at] = low | 0;
         this.words[at + 1] += low >= 2 ** 32 ? 1 : 0;
         this.words[at + 2] = length - left;
+        this.#cutBytes[slot] += left;
         return;
       }
       left -= length;
+      this.#restoreFirst(slot);
       this.first[slot] += 1;
     }
+  }
+
+  /** Make a slot's list again what was pushed, whatever of it has been used up. */
+  rewind(slot: number): void {
+    if (this.remaining(slot) > 0) this.#restoreFirst(slot);
+    this.first[slot] = 0;
+  }
+
+  /** Give the first iovec in use back what was cut off it: all before it are whole already. */
+  #restoreFirst(slot: number): void {
+    const cut = this.#cutBytes[slot];
+    if (cut === 0) return;
+    this.#cutBytes[slot] = 0;
+    const at = this.firstWord(slot);
+    const low = (this.words[at] >>> 0) - cut;
+    this.words[at] = low | 0;
+    this.words[at + 1] -= low < 0 ? 1 : 0;
+    this.words[at + 2] += cut;
   }
 
   /** Copy the next `bytes` of a slot's memory to `target`, an address, and advance. */

@@ -3,7 +3,7 @@
  * rings, the device knows what to do with them; `exports/` has the block device.
  */
 import type { MemoryRegion } from '../memory/index.ts';
-import type { MappingHandle } from '../sys/index.ts';
+import type { Mapping, MappingHandle } from '../sys/index.ts';
 
 /** A ring that can run: everything checked as far as it can be without touching it. */
 export interface RingSetup {
@@ -15,7 +15,7 @@ export interface RingSetup {
   readonly usedAddress: number;
   /** Where to go on, valid for the ring's format and size (SET_VRING_BASE). */
   readonly base: number;
-  /** Negotiated virtio features. */
+  /** Negotiated virtio features; with VHOST_F_LOG_ALL, writes of data are to be logged. */
   readonly features: bigint;
   /** Signalled by the driver, or `undefined`: the ring has to be polled. */
   readonly kickFd: number | undefined;
@@ -24,6 +24,10 @@ export interface RingSetup {
   readonly errFd: number | undefined;
   /** Where requests under way are written down, or `undefined`: nowhere. For one run. */
   readonly inflight: InflightPart | undefined;
+  /** Guest address at which to log writes to the used ring, or `undefined`: do not. */
+  readonly usedLogAddress: number | undefined;
+  /** To signal when the dirty log has changed, or `undefined`. */
+  readonly logFd: number | undefined;
 }
 
 /** The part of the in-flight area that is one ring's. */
@@ -52,6 +56,10 @@ export interface BackendDevice {
   /** Use other memory from now on. No ring runs. Old mappings are closed afterwards. */
   setMemory(regions: readonly MemoryRegion[]): Promise<void>;
   /**
+   * Use another dirty log, or none, from now on. Rings may run. The old one is closed afterwards.
+   */
+  setLog(log: Mapping | undefined): Promise<void>;
+  /**
    * Run a ring.
    *
    * @param onBroken - called when the ring makes no sense and is not served any more.
@@ -59,7 +67,10 @@ export interface BackendDevice {
   runRing(setup: RingSetup, onBroken: (reason: string) => void): Promise<void>;
   /** Finish the requests under way and stop. Resolves with the base of the next run. */
   haltRing(index: number): Promise<number>;
-  /** Exchange descriptors of a running ring. The old ones are closed afterwards. */
+  /**
+   * Exchange descriptors of a running ring, and what of its writes is logged. The old descriptors
+   * are closed afterwards.
+   */
   rewireRing(setup: RingSetup): Promise<void>;
   /** The driver's reset: back to the initial state. No ring runs. */
   reset(): void;

@@ -22,16 +22,19 @@ import {
   VRING_NO_FD_BIT,
 } from './messages.ts';
 import {
+  F_LOG_ALL,
   F_PROTOCOL_FEATURES,
   protocolFeatureNames,
   protocolFeatureSet,
 } from './protocol-features.ts';
-import { RingConfig } from './ring-config.ts';
+import { RingConfig, usedLogAddress } from './ring-config.ts';
+import { SessionLog } from './session-log.ts';
 import type { RingEvent } from './session-state.ts';
 
 /** Protocol features a back-end session has. */
 export const BACKEND_PROTOCOL_FEATURES: bigint = protocolFeatureSet([
   'MQ',
+  'LOG_SHMFD',
   'REPLY_ACK',
   'BACKEND_REQ',
   'CONFIG',
@@ -42,6 +45,7 @@ export const BACKEND_PROTOCOL_FEATURES: bigint = protocolFeatureSet([
 ]);
 
 const PROTOCOL_FEATURES_BIT = 1n << BigInt(F_PROTOCOL_FEATURES);
+const LOG_ALL_BIT = 1n << BigInt(F_LOG_ALL);
 /** SET_CONFIG flag: live migration restores the whole space. */
 const CONFIG_FLAG_MIGRATION = 1;
 
@@ -62,6 +66,7 @@ export class BackendHandlers {
   readonly #reactor: Reactor;
   readonly #logger: Logger;
   readonly #memory = new MemoryTable();
+  readonly #log: SessionLog;
   readonly #rings: readonly RingConfig[];
   #features: bigint | undefined;
   #protocolFeatures = 0n;
@@ -73,6 +78,7 @@ export class BackendHandlers {
     this.#device = device;
     this.#reactor = reactor;
     this.#logger = logger;
+    this.#log = new SessionLog(device);
     this.#rings = Array.from({ length: device.numQueues }, (_, index) => new RingConfig(index));
   }
 
@@ -112,29 +118,27 @@ export class BackendHandlers {
     await this.#haltAll('reset');
     await this.#device.setMemory([]);
     this.#memory.commit([]);
+    await this.#log.close();
     for (const ring of this.#rings) ring.close();
     this.#backendChannel?.close();
     this.#inflight?.close();
   }
 
   readonly #table: HandlerTable = {
-    GET_FEATURES: () => ({ value: this.#device.features | PROTOCOL_FEATURES_BIT }),
+    GET_FEATURES: () => ({ value: this.#offeredFeatures }),
     SET_FEATURES: (request) => this.#setFeatures(request.value),
     SET_OWNER: () => {},
     // Deprecated: rings go quiet, the connection and what was set up stay (vhost-user.rst).
     RESET_OWNER: () => this.#haltAll('disable'),
     SET_MEM_TABLE: (request, fds) => this.#changeMemory((memory) => memory.replace(request, fds)),
-    SET_VRING_NUM: (request) => this.#setRingSize(request.index, request.num),
-    SET_VRING_ADDR: (request) => {
-      const ring = this.#ring(request.index);
-      const { descriptor, available, used } = request;
-      const isSame =
-        ring.addresses?.descriptor === descriptor &&
-        ring.addresses.available === available &&
-        ring.addresses.used === used;
-      if (ring.isStarted && !isSame) throw this.#ringError(ring, 'is moved while it is started');
-      ring.addresses = { descriptor, available, used };
+    SET_LOG_BASE: async (request, fds) => {
+      await this.#log.setBase(request, fds[0], this.#memory.regions);
+      // The value says nothing; libvhost-user has none but 0, and QEMU reads none.
+      return { value: 0n };
     },
+    SET_LOG_FD: (_request, fds) => this.#setLogFd(fds),
+    SET_VRING_NUM: (request) => this.#setRingSize(request.index, request.num),
+    SET_VRING_ADDR: (request) => this.#setRingAddresses(request),
     SET_VRING_BASE: (request) => {
       const ring = this.#ring(request.index);
       if (ring.isStarted) throw this.#ringError(ring, 'gets a base while it is started');
@@ -214,6 +218,10 @@ export class BackendHandlers {
     GET_STATUS: () => ({ value: this.#status }),
   };
 
+  get #offeredFeatures(): bigint {
+    return this.#device.features | PROTOCOL_FEATURES_BIT | LOG_ALL_BIT;
+  }
+
   #ring(index: number): RingConfig {
     const ring = this.#rings[index];
     if (ring !== undefined) return ring;
@@ -226,12 +234,16 @@ export class BackendHandlers {
   }
 
   async #setFeatures(features: bigint): Promise<void> {
-    const unknown = features & ~(this.#device.features | PROTOCOL_FEATURES_BIT);
+    const unknown = features & ~this.#offeredFeatures;
     if (unknown !== 0n) {
       const text = `features that were not offered: 0x${unknown.toString(16)}`;
       throw new ProtocolError('BAD_FEATURES', text);
     }
-    if (features !== this.#features) {
+    if (((this.#features ?? 0n) ^ features) === LOG_ALL_BIT) {
+      // Live migration begins or ends: rings go on while they start or stop to log.
+      this.#features = features;
+      await this.#rewireRunning();
+    } else if (features !== this.#features) {
       await this.#withRingsHalted(() => {
         this.#features = features;
       });
@@ -251,6 +263,32 @@ export class BackendHandlers {
       throw new ProtocolError('BAD_RING', `ring ${index} of size ${size}: must be ${rule}`);
     }
     ring.size = size;
+  }
+
+  /** Sent again for a started ring, it says what to log, and nothing else may have changed. */
+  async #setRingAddresses(request: RequestOf<'SET_VRING_ADDR'>): Promise<void> {
+    const ring = this.#ring(request.index);
+    const { descriptor, available, used } = request;
+    const isSame =
+      ring.addresses?.descriptor === descriptor &&
+      ring.addresses.available === available &&
+      ring.addresses.used === used;
+    if (ring.isStarted && !isSame) throw this.#ringError(ring, 'is moved while it is started');
+    const usedLog = usedLogAddress(request);
+    const isLoggedOtherwise = usedLog !== ring.addresses?.usedLog;
+    ring.addresses = { descriptor, available, used, usedLog };
+    if (ring.state !== 'running' || !isLoggedOtherwise) return;
+    await this.#device.rewireRing(this.#setup(ring));
+  }
+
+  async #setLogFd(fds: Fd[]): Promise<void> {
+    const old = this.#log.exchangeFd(fds[0]);
+    fds.length = 0;
+    try {
+      await this.#rewireRunning();
+    } finally {
+      old?.close();
+    }
   }
 
   /** Ring index and descriptor of SET_VRING_KICK, CALL and ERR. */
@@ -287,7 +325,13 @@ export class BackendHandlers {
   }
 
   #setup(ring: RingConfig): ReturnType<RingConfig['setup']> {
-    return ring.setup(this.#features ?? 0n, this.#memory, this.#device.maxQueueSize);
+    const { maxQueueSize } = this.#device;
+    return ring.setup(this.#features ?? 0n, this.#memory, maxQueueSize, this.#log.fd);
+  }
+
+  async #rewireRunning(): Promise<void> {
+    const running = this.#rings.filter((ring) => ring.state === 'running');
+    for (const ring of running) await this.#device.rewireRing(this.#setup(ring));
   }
 
   /** Let an event happen to a ring, with what follows from it. */

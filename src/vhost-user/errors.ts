@@ -12,6 +12,7 @@ export type ProtocolErrorCode =
   | 'BAD_FEATURES'
   | 'BAD_MEMORY'
   | 'BAD_RING'
+  | 'BAD_LOG'
   | 'BAD_CONFIG'
   | 'REFUSED'
   | 'NO_REPLY'

@@ -7,9 +7,10 @@ import { BACKEND_PROTOCOL_FEATURES } from './backend-handlers.ts';
 import { ProtocolError } from './errors.ts';
 import { FrontendSession } from './frontend-session.ts';
 import { MAX_CONFIG_BYTES, MAX_TABLE_REGIONS, type RequestOf } from './messages.ts';
-import { F_PROTOCOL_FEATURES, hasProtocolFeature } from './protocol-features.ts';
+import { F_LOG_ALL, F_PROTOCOL_FEATURES, hasProtocolFeature } from './protocol-features.ts';
 
 const PROTOCOL_BIT = 1n << BigInt(F_PROTOCOL_FEATURES);
+const LOG_ALL_BIT = 1n << BigInt(F_LOG_ALL);
 
 /** As protocol features: do without VHOST_USER_F_PROTOCOL_FEATURES altogether. */
 export const NO_PROTOCOL_FEATURES: unique symbol = Symbol('no protocol features');
@@ -17,7 +18,7 @@ export const NO_PROTOCOL_FEATURES: unique symbol = Symbol('no protocol features'
 export interface FrontendOptions {
   readonly reactor: Reactor;
   readonly socketPath: string;
-  /** Virtio features to accept of those offered. Default: all. */
+  /** Virtio features to accept of those offered. Default: all, but no log is wanted at first. */
   readonly features?: bigint;
   /** Protocol features to accept of those offered. Default: all this side knows. */
   readonly protocolFeatures?: bigint | typeof NO_PROTOCOL_FEATURES;
@@ -203,7 +204,7 @@ async function negotiate(session: FrontendSession, options: FrontendOptions): Pr
   const wantsProtocol = options.protocolFeatures !== NO_PROTOCOL_FEATURES;
   session.hasProtocolFeatures = wantsProtocol && (offered & PROTOCOL_BIT) !== 0n;
   if (session.hasProtocolFeatures) await negotiateProtocol(session, options);
-  const virtioFeatures = offered & (options.features ?? offered) & ~PROTOCOL_BIT;
+  const virtioFeatures = offered & (options.features ?? ~LOG_ALL_BIT) & ~PROTOCOL_BIT;
   const features = virtioFeatures | (session.hasProtocolFeatures ? PROTOCOL_BIT : 0n);
   await session.request('SET_OWNER', null);
   await session.request('SET_FEATURES', { value: features });

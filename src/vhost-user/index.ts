@@ -25,6 +25,7 @@ export {
   VRING_NO_FD_BIT,
 } from './messages.ts';
 export {
+  F_LOG_ALL,
   F_PROTOCOL_FEATURES,
   hasProtocolFeature,
   ProtocolFeature,

@@ -17,6 +17,8 @@ export const MAX_CONFIG_BYTES = 256;
 export const VRING_NO_FD_BIT: bigint = 1n << 8n;
 /** In the same messages: the bits of the ring's index. */
 export const VRING_INDEX_MASK = 0xffn;
+/** VHOST_VRING_F_LOG, in the flags of SET_VRING_ADDR: log writes to the used ring. */
+export const VRING_LOG_FLAG = 1;
 
 const u64 = single(new Struct('u64', { value: field('u64', 'a number or a set of bits') }));
 

@@ -2,6 +2,8 @@
 
 /** VHOST_USER_F_PROTOCOL_FEATURES: the bit among the virtio features that says there are others. */
 export const F_PROTOCOL_FEATURES = 30;
+/** VHOST_F_LOG_ALL, among the virtio features too: log writes to guest memory. */
+export const F_LOG_ALL = 26;
 
 /** Bit numbers. Those that concern other devices only are here for log lines. */
 export const ProtocolFeature = {

@@ -6,6 +6,7 @@ import {
   firstBase,
   isValidBase,
   isValidRingSize,
+  MAX_RING_SIZE,
   RING_ALIGNMENT,
   type RingFormat,
   ringBytes,
@@ -14,6 +15,7 @@ import {
 import type { RingSetup } from './backend-device.ts';
 import { ProtocolError } from './errors.ts';
 import type { MemoryTable } from './memory-table.ts';
+import { type RequestOf, VRING_LOG_FLAG } from './messages.ts';
 import {
   RING_TRANSITIONS,
   type RingEffect,
@@ -26,10 +28,14 @@ export interface RingAddresses {
   readonly descriptor: number;
   readonly available: number;
   readonly used: number;
+  /** Guest address at which writes to the used ring are logged, if they are. */
+  readonly usedLog: number | undefined;
 }
 
+type RingPart = 'descriptor' | 'available' | 'used';
+
 /** What the parts are called, for messages. */
-const PART_NAMES: Readonly<Record<RingFormat, Readonly<Record<keyof RingAddresses, string>>>> = {
+const PART_NAMES: Readonly<Record<RingFormat, Readonly<Record<RingPart, string>>>> = {
   split: { descriptor: 'descriptor table', available: 'available ring', used: 'used ring' },
   packed: {
     descriptor: 'descriptor ring',
@@ -73,7 +79,7 @@ export class RingConfig {
   }
 
   /** Everything `BackendDevice.runRing` needs. Throws a `ProtocolError` if the ring cannot run. */
-  setup(features: bigint, memory: MemoryTable, maxQueueSize: number): RingSetup {
+  setup(features: bigint, memory: MemoryTable, maxQueueSize: number, logFd?: number): RingSetup {
     const { size, addresses } = this;
     if (size === undefined) throw this.#error('has no size (SET_VRING_NUM)');
     const format = ringFormat(features);
@@ -83,7 +89,7 @@ export class RingConfig {
     const base = this.baseFor(format);
     if (!isValidBase(base, size, format)) throw this.#error(`starts at index ${base}`);
     const bytes = ringBytes(size, format);
-    const check = (part: keyof RingAddresses, length: number, alignment: number): void => {
+    const check = (part: RingPart, length: number, alignment: number): void => {
       const address = addresses[part];
       const where = `${PART_NAMES[format][part]} at user address 0x${address.toString(16)}`;
       const host = memory.hostAddress(address, length);
@@ -111,6 +117,8 @@ export class RingConfig {
       callFd: this.#call?.number,
       errFd: this.#err?.number,
       inflight: undefined,
+      usedLogAddress: addresses.usedLog,
+      logFd,
     };
   }
 
@@ -162,6 +170,18 @@ export class RingConfig {
     this.#call = undefined;
     this.#err = undefined;
   }
+}
+
+/**
+ * Where SET_VRING_ADDR wants writes to the used ring logged, if it does. Throws a `ProtocolError`
+ * for an address that cannot be one. Bits the log does not have are the log's affair.
+ */
+export function usedLogAddress(request: RequestOf<'SET_VRING_ADDR'>): number | undefined {
+  const { index, flags, log } = request;
+  if ((flags & VRING_LOG_FLAG) === 0) return undefined;
+  if (log <= BigInt(Number.MAX_SAFE_INTEGER - ringBytes(MAX_RING_SIZE).used)) return Number(log);
+  const text = `ring ${index} is to be logged at 0x${log.toString(16)}`;
+  throw new ProtocolError('BAD_RING', text);
 }
 
 /** Writing to anything else could block, or change a file; and not all else can be watched. */

@@ -35,6 +35,7 @@ import { Limit, RequestType, SECTOR_BYTES, Status } from './constants.ts';
 import { Counter } from './counters.ts';
 import type { DeviceState } from './device-state.ts';
 import { type CachePolicy, cachePolicy, hasFeature } from './features.ts';
+import type { QueueLog } from './queue-log.ts';
 import { RequestParser, type RequestRules, START_DISK, UNANSWERABLE } from './request-parser.ts';
 
 /** Requests taken in one turn before completions and other queues get theirs. */
@@ -84,6 +85,8 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
   readonly #indirectAllowed: boolean;
   readonly #onBroken: (reason: string) => void;
   #memory: GuestMemory;
+  /** Where to log writes to guest memory, if they are to be. */
+  #log: QueueLog | undefined;
   /** Requests handed to the disk in this turn that are not done, and how many may be. */
   #submitted = 0;
   #maxSubmitted = FIRST_SUBMISSIONS;
@@ -150,6 +153,17 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
     assert(this.inFlight === 0, 'memory replaced under a request');
     this.#memory = memory;
     this.#parser.memory = memory;
+  }
+
+  /**
+   * Log what is written from now on, or no more. Requests under way are logged as they complete:
+   * only then what they have written counts.
+   */
+  setLog(log: QueueLog | undefined): void {
+    this.#log = log;
+    this.#parser.log = log?.dataLog;
+    if (log === undefined) this.#ring.setDirtyLog(undefined, 0);
+    else log.attach(this.#ring);
   }
 
   /** End the run. Only when drained. */
@@ -282,6 +296,10 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
     const requests = this.#requests;
     const counters = this.#counters;
     const type = requests.type[slot];
+    // A read that failed may have written some of it.
+    if (this.#log !== undefined && type === RequestType.IN) {
+      this.#log.read(requests, slot, this.#memory);
+    }
     if (result !== 0) {
       counters[Counter.diskErrors] += 1;
       this.#answer(slot, Status.IOERR, 0);
@@ -323,12 +341,14 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
     const view = memory.access(requests.statusLow[slot], requests.statusHigh[slot], 1);
     // Checked when the request was parsed, and memory does not change under requests.
     if (view !== undefined) view.setUint8(memory.viewOffset, status);
+    if (this.#log !== undefined) this.#log.status(requests, slot);
     this.#ring.pushUsed(requests.token[slot], writtenBytes + 1);
     requests.release(slot);
   }
 
   #publish(): void {
     const wantsCall = this.#ring.publish();
+    if (this.#log !== undefined) this.#log.published(this.#counters);
     if (!wantsCall || this.callFd === NO_FD) return;
     this.#counters[Counter.calls] += 1;
     signalEvent(this.callFd);

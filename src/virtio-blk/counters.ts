@@ -23,6 +23,8 @@ export const COUNTER_NAMES = [
   'calls',
   /** Times the queue was stopped because its ring made no sense. */
   'brokenRings',
+  /** Writes to guest memory that the front-end's dirty log does not reach. */
+  'logMisses',
 ] as const;
 
 export type CounterName = (typeof COUNTER_NAMES)[number];

@@ -23,4 +23,5 @@ export {
 } from './counters.ts';
 export { DeviceState } from './device-state.ts';
 export { featureSet, hasFeature, offeredFeatures } from './features.ts';
+export { QueueLog, type QueueLogOptions } from './queue-log.ts';
 export type { RequestRules } from './request-parser.ts';

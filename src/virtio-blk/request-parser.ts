@@ -6,7 +6,7 @@
  * Where implementations differ in the status of a wrong request, docs/internals/virtio-blk.md says
  * which was chosen and why.
  */
-import type { GuestMemory } from '../memory/index.ts';
+import type { DirtyLog, GuestMemory } from '../memory/index.ts';
 import { DiskFlag, DiskOperation } from '../storage/index.ts';
 import type { DescriptorChain } from '../virtqueue/index.ts';
 import type { BlockRequests } from './block-requests.ts';
@@ -45,6 +45,8 @@ export interface RequestRules {
 export class RequestParser {
   /** Bytes written to the driver's buffers by a request that is answered at once. */
   writtenBytes = 0;
+  /** Where to log what is written to guest memory here: the device ID string. */
+  log: DirtyLog | undefined;
   readonly #requests: BlockRequests;
   readonly #chain: DescriptorChain;
   readonly #state: DeviceState;
@@ -260,9 +262,12 @@ export class RequestParser {
     for (let index = chain.readable; index < chain.count && done < ID_BYTES; index++) {
       const bytes = Math.min(chain.length[index], ID_BYTES - done);
       const part = serial.subarray(done, done + bytes);
-      if (!this.#memory.copyTo(chain.addressLow[index], chain.addressHigh[index], part)) {
-        return Status.IOERR;
-      }
+      const low = chain.addressLow[index];
+      const high = chain.addressHigh[index];
+      const isWritten = this.#memory.copyTo(low, high, part);
+      // Also when the address leaves memory: there may have been a part that did not.
+      if (this.log !== undefined) this.log.mark(low, high, bytes);
+      if (!isWritten) return Status.IOERR;
       done += bytes;
     }
     this.writtenBytes = done;

@@ -4,7 +4,7 @@
  * The ring is shared with a driver that may write anything at any time: whatever is read decides
  * once. Private to one thread.
  */
-import type { GuestMemory } from '../memory/index.ts';
+import type { DirtyLog, GuestMemory } from '../memory/index.ts';
 import type { ChainFault, DescriptorChain } from './descriptor-chain.ts';
 
 /** See the module's comment. */
@@ -16,6 +16,12 @@ export interface DeviceRing {
   readonly fault: string | undefined;
   /** Chains still to be taken that an earlier back-end had taken. They come first. */
   readonly unansweredCount: number;
+  /**
+   * Log writes to the ring from now on (VHOST_VRING_F_LOG), or no more.
+   *
+   * @param address - guest address that stands for the device area's first byte, below 2^53.
+   */
+  setDirtyLog(log: DirtyLog | undefined, address: number): void;
   /** How many chains can be taken; -1 if what the driver says is impossible. */
   availableCount(): number;
   /**

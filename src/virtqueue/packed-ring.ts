@@ -18,7 +18,7 @@
  * chains there are; `takeChain` reads each descriptor once and checks what it has read. That no more
  * is taken than the ring can hold is counted here, and does not depend on flags.
  */
-import type { GuestMemory } from '../memory/index.ts';
+import type { DirtyLog, GuestMemory } from '../memory/index.ts';
 import { ChainFault, type DescriptorChain } from './descriptor-chain.ts';
 import type { DeviceRing } from './device-ring.ts';
 import { DescriptorFlag } from './layout.ts';
@@ -26,6 +26,7 @@ import {
   advance,
   availableBits,
   distance,
+  EVENT_SUPPRESSION_BYTES,
   EventFlag,
   eventAt,
   eventFlags,
@@ -70,6 +71,10 @@ export class PackedRing implements DeviceRing {
   /** Where the first of them is. */
   #published: number;
   #kicksWanted = true;
+  readonly #guestAddress: number;
+  /** Where to log writes to the ring, if they are to be, and the device area's address there. */
+  #dirtyLog: DirtyLog | undefined;
+  #dirtyLogAddress = 0;
 
   /**
    * @param eventIdx - VIRTIO_F_EVENT_IDX was negotiated.
@@ -84,11 +89,22 @@ export class PackedRing implements DeviceRing {
     this.#driverEvent = new Int32Array(memory.available);
     this.#deviceEvent = new Int32Array(memory.used);
     this.#eventIdx = eventIdx;
+    this.#guestAddress = memory.descriptorsGuestAddress ?? 0;
     const { available, used } = positionsOfBase(base, size);
     this.#available = available;
     this.#used = used;
     this.#published = used;
     this.#outstanding = distance(used, available, size);
+  }
+
+  setDirtyLog(log: DirtyLog | undefined, address: number): void {
+    this.#dirtyLog = log;
+    this.#dirtyLogAddress = address;
+  }
+
+  /** Part of the guest's memory was written. */
+  #mark(address: number, lengthBytes: number): void {
+    this.#dirtyLog?.mark(address | 0, (address / 2 ** 32) | 0, lengthBytes);
   }
 
   get base(): number {
@@ -181,6 +197,8 @@ export class PackedRing implements DeviceRing {
   publish(): boolean {
     if (this.#unpublished === 0) return false;
     Atomics.store(this.#words16, this.#heldAt, this.#heldFlags);
+    // After the store: see `DirtyLog`. All of the ring, which is a page or a few.
+    if (this.#dirtyLog !== undefined) this.#mark(this.#guestAddress, this.#descriptors.byteLength);
     const wantsCall = this.#wantsCall(Atomics.load(this.#driverEvent, 0));
     this.#unpublished = 0;
     this.#published = this.#used;
@@ -191,6 +209,7 @@ export class PackedRing implements DeviceRing {
     if (!this.#kicksWanted) return;
     this.#kicksWanted = false;
     this.#deviceEvent[0] = eventFlags(EventFlag.DISABLE);
+    if (this.#dirtyLog !== undefined) this.#mark(this.#dirtyLogAddress, EVENT_SUPPRESSION_BYTES);
   }
 
   requestKicks(): boolean {
@@ -198,6 +217,7 @@ export class PackedRing implements DeviceRing {
     this.#kicksWanted = true;
     const event = this.#eventIdx ? eventAt(this.#available, size) : eventFlags(EventFlag.ENABLE);
     Atomics.store(this.#deviceEvent, 0, event);
+    if (this.#dirtyLog !== undefined) this.#mark(this.#dirtyLogAddress, EVENT_SUPPRESSION_BYTES);
     return this.availableCount() === 0;
   }
 }

@@ -24,6 +24,8 @@ export interface RingMemory {
   readonly available: ArrayBuffer;
   /** The device area. */
   readonly used: ArrayBuffer;
+  /** Where the guest has the descriptor area, to which the device of a packed ring writes. */
+  readonly descriptorsGuestAddress?: number;
 }
 
 /** A number for each of a ring's parts. */

@@ -8,7 +8,7 @@
  * written; where a flag decides whether to notify, a store-load barrier lies between (2.7.13): the
  * atomic operations of JavaScript are sequentially consistent, so they are all three.
  */
-import type { GuestMemory } from '../memory/index.ts';
+import type { DirtyLog, GuestMemory } from '../memory/index.ts';
 import type { ChainFault, DescriptorChain } from './descriptor-chain.ts';
 import type { DeviceRing } from './device-ring.ts';
 import type { InflightLog } from './inflight-log.ts';
@@ -21,6 +21,9 @@ const IDX = 1;
 /** Index of the first entry: in 16-bit words in the available ring, in 32-bit ones in the used. */
 const AVAIL_RING = 2;
 const USED_RING = 1;
+/** Bytes before the first used entry, and of one. */
+const USED_HEADER_BYTES = 4;
+const USED_ENTRY_BYTES = 8;
 
 /** See the module's comment. */
 export class SplitRing implements DeviceRing {
@@ -44,6 +47,8 @@ export class SplitRing implements DeviceRing {
   #nextUnanswered = 0;
   /** Why the in-flight log is of no use, if it is. */
   readonly fault: string | undefined;
+  #dirtyLog: DirtyLog | undefined;
+  #dirtyLogAddress = 0;
 
   /**
    * @param eventIdx - VIRTIO_F_EVENT_IDX was negotiated.
@@ -72,6 +77,11 @@ export class SplitRing implements DeviceRing {
     this.#unanswered = heads;
     // Every entry taken has been used, or is under way.
     this.#lastAvailIdx = (this.#usedIdx + heads.length) & 0xffff;
+  }
+
+  setDirtyLog(log: DirtyLog | undefined, address: number): void {
+    this.#dirtyLog = log;
+    this.#dirtyLogAddress = address;
   }
 
   /** First available entry not yet taken: the answer to GET_VRING_BASE. */
@@ -137,6 +147,8 @@ export class SplitRing implements DeviceRing {
     const before = this.#publishedIdx;
     this.#publishedIdx = this.#usedIdx;
     Atomics.store(this.#used16, IDX, this.#usedIdx);
+    // After the store: see `DirtyLog`.
+    if (this.#dirtyLog !== undefined) this.#markUsed(before);
     if (this.#log !== undefined) this.#log.commit(this.#usedIdx);
     if (!this.#eventIdx) {
       return (Atomics.load(this.#available, FLAGS) & AVAIL_NO_INTERRUPT) === 0;
@@ -151,7 +163,9 @@ export class SplitRing implements DeviceRing {
   suppressKicks(): void {
     if (!this.#kicksWanted) return;
     this.#kicksWanted = false;
-    if (!this.#eventIdx) this.#used16[FLAGS] = USED_NO_NOTIFY;
+    if (this.#eventIdx) return;
+    this.#used16[FLAGS] = USED_NO_NOTIFY;
+    if (this.#dirtyLog !== undefined) this.#mark(0, USED_HEADER_BYTES);
   }
 
   /** Ask for a kick at the next entry. False if there are entries already. */
@@ -159,7 +173,24 @@ export class SplitRing implements DeviceRing {
     this.#kicksWanted = true;
     if (this.#eventIdx) Atomics.store(this.#used16, this.#availEventAt, this.#lastAvailIdx);
     else Atomics.store(this.#used16, FLAGS, 0);
+    if (this.#dirtyLog !== undefined) this.#mark(this.#eventIdx ? this.#availEventAt * 2 : 0, 2);
     const isEmpty = Atomics.load(this.#available, IDX) === this.#lastAvailIdx;
     return isEmpty && this.#nextUnanswered === this.#unanswered.length;
+  }
+
+  /** Log the used entries from index `before` on, and the index. */
+  #markUsed(before: number): void {
+    const count = (this.#usedIdx - before) & 0xffff;
+    const start = before & this.#mask;
+    const untilEnd = Math.min(count, this.size - start);
+    this.#mark(0, USED_HEADER_BYTES);
+    this.#mark(USED_HEADER_BYTES + start * USED_ENTRY_BYTES, untilEnd * USED_ENTRY_BYTES);
+    this.#mark(USED_HEADER_BYTES, (count - untilEnd) * USED_ENTRY_BYTES);
+  }
+
+  /** Log a part of the used ring. */
+  #mark(offsetBytes: number, lengthBytes: number): void {
+    const address = this.#dirtyLogAddress + offsetBytes;
+    this.#dirtyLog?.mark(address | 0, (address / 2 ** 32) | 0, lengthBytes);
   }
 }

@@ -6,6 +6,7 @@ import {
   createSocketPair,
   type Fd,
   type Logger,
+  type Mapping,
   type Reactor,
 } from '../../src/sys/index.ts';
 import {
@@ -18,6 +19,7 @@ import {
 } from '../../src/vhost-user/index.ts';
 
 export const PROTOCOL_FEATURES_BIT: bigint = 1n << 30n;
+export const LOG_ALL_BIT: bigint = 1n << 26n;
 const VERSION_1 = 1n << 32n;
 /** Where its rings are said to stand when they are halted. */
 export const HALTED_AT = 77;
@@ -29,6 +31,8 @@ export class NotedDevice implements BackendDevice {
   readonly maxQueueSize = 256;
   /** What was asked, in order: `run 0`, `halt 1`, `memory 2`. */
   readonly notes: string[] = [];
+  /** The dirty log in force. */
+  log: Mapping | undefined;
   readonly running = new Map<number, RingSetup>();
   readonly config: Uint8Array = Uint8Array.from({ length: 64 }, (_, index) => index);
   onBroken: (reason: string) => void = () => {};
@@ -49,6 +53,12 @@ export class NotedDevice implements BackendDevice {
   async setMemory(regions: readonly MemoryRegion[]): Promise<void> {
     this.#demand(this.running.size === 0, 'memory changes under a ring');
     this.notes.push(`memory ${regions.length}`);
+  }
+
+  /** Rings may run. */
+  async setLog(log: Mapping | undefined): Promise<void> {
+    this.log = log;
+    this.notes.push(log === undefined ? 'no log' : `log ${log.sizeBytes}`);
   }
 
   async runRing(setup: RingSetup, onBroken: (reason: string) => void): Promise<void> {

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { ServerProgram } from './server-program.ts';
 
 /** What it counts when a guest got an error, or was not understood. */
-const TROUBLE = /\b(?:diskErrors|invalidRequests|unsupportedRequests|brokenRings) \d+/;
+const TROUBLE = /\b(?:diskErrors|invalidRequests|unsupportedRequests|brokenRings|logMisses) \d+/;
 
 /** A running server. */
 export class VmServer implements AsyncDisposable {

@@ -4,6 +4,7 @@
  */
 import type { MemoryRegion } from '../../memory/index.ts';
 import type { DiskInfo } from '../../storage/index.ts';
+import type { Mapping } from '../../sys/index.ts';
 import type { BackendDevice, RingSetup } from '../../vhost-user/index.ts';
 import {
   ConfigSpace,
@@ -72,6 +73,10 @@ export class BlockDevice implements BackendDevice {
         regions.map(({ mapping, ...region }) => ({ ...region, mapping: mapping.handle() })),
       );
     await Promise.all(this.#hosts.map(forHost));
+  }
+
+  async setLog(log: Mapping | undefined): Promise<void> {
+    await Promise.all(this.#hosts.map((host) => host.setLog(log?.handle())));
   }
 
   runRing(setup: RingSetup, onBroken: BrokenRingHandler): Promise<void> {

@@ -1,4 +1,5 @@
 /** A queue host on a reactor of this thread, attached to Node's event loop. */
+import type { MappingHandle } from '../../sys/index.ts';
 import type { RingSetup } from '../../vhost-user/index.ts';
 import type { BrokenRingHandler, QueueHost, SharedRegion } from './queue-host.ts';
 import { QueueRunner, type QueueRunnerOptions } from './queue-runner.ts';
@@ -13,6 +14,10 @@ export class LocalQueueHost implements QueueHost {
 
   async setMemory(regions: readonly SharedRegion[]): Promise<void> {
     this.#runner.setMemory(regions);
+  }
+
+  async setLog(log: MappingHandle | undefined): Promise<void> {
+    this.#runner.setLog(log);
   }
 
   async runRing(setup: RingSetup, onBroken: BrokenRingHandler): Promise<void> {

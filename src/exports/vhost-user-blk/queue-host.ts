@@ -27,7 +27,9 @@ export interface QueueHost {
   runRing(setup: RingSetup, onBroken: BrokenRingHandler): Promise<void>;
   /** Finish its requests and stop. Resolves with what the next run starts with (GET_VRING_BASE). */
   haltRing(index: number): Promise<number>;
-  /** Use other descriptors for a running ring. */
+  /** Use another dirty log, or none, for all rings, running or not. The handle is adopted. */
+  setLog(log: MappingHandle | undefined): Promise<void>;
+  /** Use other descriptors for a running ring, and log its writes otherwise. */
   rewireRing(setup: RingSetup): Promise<void>;
   /** No ring runs. The host is of no use any more. */
   close(): Promise<void>;

@@ -3,16 +3,17 @@
  * blocking home does not get round to them.
  */
 import { strict as assert } from 'node:assert';
-import { GuestMemory } from '../../memory/index.ts';
+import { DirtyLog, GuestMemory } from '../../memory/index.ts';
 import type { Disk } from '../../storage/index.ts';
-import { Mapping, type Reactor, type Watch } from '../../sys/index.ts';
-import type { RingSetup } from '../../vhost-user/index.ts';
+import { Mapping, type MappingHandle, type Reactor, type Watch } from '../../sys/index.ts';
+import { F_LOG_ALL, type RingSetup } from '../../vhost-user/index.ts';
 import {
   BlockQueue,
   BlockRequests,
   counterRow,
   type DeviceState,
   NO_FD,
+  QueueLog,
 } from '../../virtio-blk/index.ts';
 import {
   createDeviceRing,
@@ -45,6 +46,7 @@ interface Run {
   readonly queue: BlockQueue;
   /** Where its in-flight log is. */
   readonly logMapping: Mapping | undefined;
+  setup: RingSetup;
   kickWatch: Watch | undefined;
 }
 
@@ -55,6 +57,7 @@ export class QueueRunner {
   /** Kept between runs of a queue. */
   readonly #requests = new Map<number, BlockRequests>();
   #memory = new GuestMemory([]);
+  #log: { readonly mapping: Mapping; readonly bits: Uint8Array } | undefined;
 
   constructor(options: QueueRunnerOptions) {
     this.#options = options;
@@ -67,6 +70,23 @@ export class QueueRunner {
     this.#memory = new GuestMemory(
       regions.map(({ mapping, ...region }) => ({ ...region, mapping: Mapping.adopt(mapping) })),
     );
+  }
+
+  /** Use another dirty log, or none, also for rings that run. The handle is adopted. */
+  setLog(handle: MappingHandle | undefined): void {
+    const old = this.#log;
+    const mapping = handle === undefined ? undefined : Mapping.adopt(handle);
+    this.#log = mapping && { mapping, bits: new Uint8Array(mapping.view(0, mapping.sizeBytes)) };
+    for (const { queue, setup } of this.#runs.values()) queue.setLog(this.#queueLog(setup));
+    old?.mapping.close();
+  }
+
+  /** What of a ring's writes is to be logged now, if any. */
+  #queueLog({ features, usedLogAddress, logFd }: RingSetup): QueueLog | undefined {
+    const coversData = (features & (1n << BigInt(F_LOG_ALL))) !== 0n;
+    if (this.#log === undefined || !(coversData || usedLogAddress !== undefined)) return undefined;
+    const log = new DirtyLog(this.#log.bits);
+    return new QueueLog({ log, coversData, usedAddress: usedLogAddress, logFd });
   }
 
   /** Run a ring, which the session has checked. */
@@ -92,7 +112,7 @@ export class QueueRunner {
       openChannel: (handler) => disk.openChannel(reactor, requests.disk, handler),
       onBroken,
     });
-    const run: Run = { queue, logMapping, kickWatch: undefined };
+    const run: Run = { queue, logMapping, setup, kickWatch: undefined };
     this.#runs.set(setup.index, run);
     this.#wire(run, setup);
     if (ring.fault !== undefined) queue.giveUp(ring.fault);
@@ -109,6 +129,15 @@ export class QueueRunner {
     return requests;
   }
 
+  /** Where the guest has what the front-end has at an address; 0: nowhere. */
+  #guestAddress(userAddress: number): number {
+    const region = this.#memory.regions.find(
+      ({ userAddress: start, sizeBytes }) =>
+        userAddress >= start && userAddress - start < sizeBytes,
+    );
+    return region === undefined ? 0 : region.guestAddress + (userAddress - region.userAddress);
+  }
+
   #mapRing(setup: RingSetup, logMapping: Mapping | undefined): DeviceRing {
     const format = ringFormat(setup.features);
     const bytes = ringBytes(setup.size, format);
@@ -122,12 +151,15 @@ export class QueueRunner {
       descriptors: view(setup.descriptorAddress, bytes.descriptors),
       available: view(setup.availableAddress, bytes.available),
       used: view(setup.usedAddress, bytes.used),
+      descriptorsGuestAddress: this.#guestAddress(setup.descriptorAddress),
     };
     const eventIdx = (setup.features & (1n << BigInt(RingFeature.EVENT_IDX))) !== 0n;
     return createDeviceRing(format, memory, eventIdx, setup.base, logOf(setup, logMapping));
   }
 
   #wire(run: Run, setup: RingSetup): void {
+    run.setup = setup;
+    run.queue.setLog(this.#queueLog(setup));
     run.queue.callFd = setup.callFd ?? NO_FD;
     run.queue.errFd = setup.errFd ?? NO_FD;
     run.kickWatch?.close();
@@ -138,7 +170,7 @@ export class QueueRunner {
         : this.#options.reactor.watch(setup.kickFd, { onReadable: () => {} });
   }
 
-  /** Use other descriptors for a running ring. */
+  /** Use other descriptors for a running ring, and log its writes otherwise. */
   rewireRing(setup: RingSetup): void {
     const run = this.#runs.get(setup.index);
     assert(run !== undefined, 'only a running ring is rewired');
@@ -163,6 +195,7 @@ export class QueueRunner {
   /** No ring runs. */
   close(): void {
     this.setMemory([]);
+    this.setLog(undefined);
     for (const requests of this.#requests.values()) requests[Symbol.dispose]();
     this.#requests.clear();
   }

@@ -3,7 +3,7 @@
  * worker sleeps in its reactor, so the main thread rings a bell (an eventfd) after every message.
  */
 import type { DiskHandle } from '../../storage/index.ts';
-import type { EngineChoice } from '../../sys/index.ts';
+import type { EngineChoice, MappingHandle } from '../../sys/index.ts';
 import type { RingSetup } from '../../vhost-user/index.ts';
 import type { SharedRegion } from './queue-host.ts';
 
@@ -24,6 +24,7 @@ export interface QueueWorkerData {
 /** From the main thread. Every command but the last is answered, in any order. */
 export type QueueCommand = { readonly id: number } & (
   | { readonly kind: 'set-memory'; readonly regions: readonly SharedRegion[] }
+  | { readonly kind: 'set-log'; readonly log: MappingHandle | undefined }
   | { readonly kind: 'run'; readonly setup: RingSetup }
   | { readonly kind: 'rewire'; readonly setup: RingSetup }
   | { readonly kind: 'halt'; readonly index: number }

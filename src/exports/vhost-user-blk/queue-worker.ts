@@ -29,6 +29,9 @@ async function work(data: QueueWorkerData): Promise<void> {
       case 'set-memory':
         runner.setMemory(command.regions);
         break;
+      case 'set-log':
+        runner.setLog(command.log);
+        break;
       case 'run': {
         const { index } = command.setup;
         runner.runRing(command.setup, (reason) => say({ kind: 'broken', index, reason }));

@@ -6,6 +6,7 @@ import {
   createEventFd,
   type Fd,
   type Logger,
+  type MappingHandle,
   relieveFullEvent,
   signalEvent,
 } from '../../sys/index.ts';
@@ -122,11 +123,16 @@ export class RemoteQueueHost implements QueueHost {
     for (const { setup } of this.#runs.values()) {
       if (setup.callFd !== undefined) relieveFullEvent(setup.callFd);
       if (setup.errFd !== undefined) relieveFullEvent(setup.errFd);
+      if (setup.logFd !== undefined) relieveFullEvent(setup.logFd);
     }
   }
 
   async setMemory(regions: readonly SharedRegion[]): Promise<void> {
     await this.#command({ kind: 'set-memory', regions });
+  }
+
+  async setLog(log: MappingHandle | undefined): Promise<void> {
+    await this.#command({ kind: 'set-log', log });
   }
 
   async runRing(setup: RingSetup, onBroken: BrokenRingHandler): Promise<void> {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createEventFd, createMemfd, createSocketPair, type Fd } from '../../../src/sys/index.ts';
 import { MemoryTable } from '../../../src/vhost-user/memory-table.ts';
-import { RingConfig } from '../../../src/vhost-user/ring-config.ts';
+import { type RingAddresses, RingConfig } from '../../../src/vhost-user/ring-config.ts';
 import { createNestedEpoll, createPipe } from '../../support/odd-descriptors.ts';
 
 const USER = 0x7000_0000_0000;
@@ -24,10 +24,14 @@ function withMemory(mmapOffset: number, use: (memory: MemoryTable) => void): voi
   }
 }
 
+function addresses(available: number, used: number): RingAddresses {
+  return { descriptor: USER, available: USER + available, used: USER + used, usedLog: undefined };
+}
+
 function ring(): RingConfig {
   const config = new RingConfig(3);
   config.size = 16;
-  config.addresses = { descriptor: USER, available: USER + 0x1000, used: USER + 0x2000 };
+  config.addresses = addresses(0x1000, 0x2000);
   return config;
 }
 
@@ -54,6 +58,8 @@ test('a ring that is complete gives the device all it needs', () =>
       callFd: call.number,
       errFd: undefined,
       inflight: undefined,
+      usedLogAddress: undefined,
+      logFd: undefined,
     });
     config.close();
   }));
@@ -81,7 +87,7 @@ test('rings of 1 and of the largest size run where they fit', () => {
     config.size = 1;
     assert.equal(config.setup(FEATURES, memory, MAX_SIZE).size, 1);
     config.size = MAX_SIZE;
-    config.addresses = { descriptor: USER, available: USER + 0x4000, used: USER + 0x5000 };
+    config.addresses = addresses(0x4000, 0x5000);
     assert.equal(config.setup(FEATURES, memory, MAX_SIZE).size, MAX_SIZE);
   });
 });
@@ -133,7 +139,12 @@ test('a packed ring has any size, small parts, and begins in the first lap', () 
     const config = ring();
     config.size = 7;
     // Four bytes each: there is room for no more.
-    config.addresses = { descriptor: USER, available: USER + BYTES - 4, used: USER + BYTES - 8 };
+    config.addresses = {
+      descriptor: USER,
+      available: USER + BYTES - 4,
+      used: USER + BYTES - 8,
+      usedLog: undefined,
+    };
     const setup = config.setup(PACKED, memory, MAX_SIZE);
     assert.deepEqual([setup.size, setup.base, setup.features], [7, FIRST_BASE, PACKED]);
     for (const size of [0, 1.5, MAX_SIZE + 1, 65536]) {

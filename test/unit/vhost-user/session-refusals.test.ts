@@ -15,6 +15,7 @@ import { type Pair, withBackend } from '../../support/session-pair.ts';
 const NAMES = Object.keys(FrontendMessages) as FrontendMessageName[];
 const ALL = protocolFeatureSet([
   'MQ',
+  'LOG_SHMFD',
   'REPLY_ACK',
   'BACKEND_REQ',
   'CONFIG',

@@ -6,6 +6,7 @@ import { BACKEND_PROTOCOL_FEATURES, protocolFeatureNames } from '../../../src/vh
 import { eventually } from '../../support/eventually.ts';
 import {
   HALTED_AT,
+  LOG_ALL_BIT,
   negotiate,
   PROTOCOL_FEATURES_BIT,
   withPair,
@@ -21,11 +22,12 @@ const settled = async (frontend: Parameters<Parameters<typeof withPair>[0]>[0]):
 test('features of the device and of the protocol are offered', () =>
   withPair(async (frontend, { device }) => {
     const { value } = await frontend.request('GET_FEATURES', null);
-    assert.equal(value, device.features | PROTOCOL_FEATURES_BIT);
+    assert.equal(value, device.features | PROTOCOL_FEATURES_BIT | LOG_ALL_BIT);
     const protocol = await frontend.request('GET_PROTOCOL_FEATURES', null);
     assert.equal(protocol.value, BACKEND_PROTOCOL_FEATURES);
     assert.deepEqual(protocolFeatureNames(protocol.value), [
       'MQ',
+      'LOG_SHMFD',
       'REPLY_ACK',
       'BACKEND_REQ',
       'CONFIG',

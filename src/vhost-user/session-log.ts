@@ -1,0 +1,98 @@
+/**
+ * The dirty log of a session: checks and maps what the front-end sends (SET_LOG_BASE, SET_LOG_FD),
+ * and hands it to the device.
+ */
+import { fstatSync } from 'node:fs';
+import { LOG_PAGE_BYTES, type MemoryRegion } from '../memory/index.ts';
+import { type Fd, isEventFd, MAX_VIEW_BYTES, Mapping, SystemError } from '../sys/index.ts';
+import type { BackendDevice } from './backend-device.ts';
+import { ProtocolError } from './errors.ts';
+import type { RequestOf } from './messages.ts';
+
+/** Largest log: one view of memory, bits for 32 TiB of guest addresses. */
+const MAX_LOG_BYTES = MAX_VIEW_BYTES;
+/** Guest memory for which a byte of the log has bits. */
+const COVERED_PER_BYTE = LOG_PAGE_BYTES * 8;
+
+/** See the module's comment. */
+export class SessionLog {
+  readonly #device: BackendDevice;
+  #mapping: Mapping | undefined;
+  #fd: Fd | undefined;
+
+  constructor(device: BackendDevice) {
+    this.#device = device;
+  }
+
+  /** The descriptor to signal when the log has changed, if the front-end wants to know. */
+  get fd(): number | undefined {
+    return this.#fd?.number;
+  }
+
+  /**
+   * SET_LOG_BASE: log to a part of a file from now on.
+   *
+   * @param fd - of the file; stays the caller's.
+   * @param regions - the guest's memory at present, all of which must have bits.
+   * @throws ProtocolError BAD_LOG; then the old log, if there is one, stays in force.
+   */
+  async setBase(
+    area: RequestOf<'SET_LOG_BASE'>,
+    fd: Fd,
+    regions: readonly MemoryRegion[],
+  ): Promise<void> {
+    const mapping = mapLog(area, fd, regions);
+    const old = this.#mapping;
+    this.#mapping = mapping;
+    await this.#device.setLog(mapping);
+    old?.close();
+  }
+
+  /** SET_LOG_FD: take the new descriptor over; returns the old one, to be closed after use. */
+  exchangeFd(fd: Fd): Fd | undefined {
+    if (!isEventFd(fd.number)) {
+      throw new ProtocolError('BAD_DESCRIPTORS', 'the descriptor is no event descriptor');
+    }
+    const old = this.#fd;
+    this.#fd = fd;
+    return old;
+  }
+
+  /** No ring runs any more: let everything go. */
+  async close(): Promise<void> {
+    if (this.#mapping !== undefined) await this.#device.setLog(undefined);
+    this.#mapping?.close();
+    this.#fd?.close();
+    this.#mapping = undefined;
+    this.#fd = undefined;
+  }
+}
+
+function mapLog(
+  { sizeBytes, offset }: RequestOf<'SET_LOG_BASE'>,
+  fd: Fd,
+  regions: readonly MemoryRegion[],
+): Mapping {
+  if (sizeBytes === 0 || sizeBytes > MAX_LOG_BYTES) {
+    throw new ProtocolError('BAD_LOG', `a log of ${sizeBytes} bytes: 1 to ${MAX_LOG_BYTES}`);
+  }
+  const stats = fstatSync(fd.number);
+  const end = offset + sizeBytes;
+  // A page beyond the end of its file would be a fatal signal when touched.
+  if (!stats.isFile() || !Number.isSafeInteger(end) || stats.size < end) {
+    const what = stats.isFile() ? `a file of ${stats.size} bytes` : 'no file';
+    throw new ProtocolError('BAD_LOG', `the descriptor is ${what}, the log ends at ${end}`);
+  }
+  const memoryEnd = Math.max(0, ...regions.map((region) => region.guestAddress + region.sizeBytes));
+  if (memoryEnd > sizeBytes * COVERED_PER_BYTE) {
+    // To go on would be a migration that loses pages, and nobody would know.
+    const where = `memory ends at 0x${memoryEnd.toString(16)}`;
+    throw new ProtocolError('BAD_LOG', `a log of ${sizeBytes} bytes is too small: ${where}`);
+  }
+  try {
+    return Mapping.ofFile(fd.number, offset, sizeBytes);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    throw new ProtocolError('BAD_LOG', `cannot map: ${error.message}`, { cause: error });
+  }
+}
