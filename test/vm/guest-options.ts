@@ -36,6 +36,11 @@ export interface GuestOptions {
   readonly fio?: boolean;
   /** Steps of the host by name; default: none. */
   readonly hostSteps?: Readonly<Record<string, HostStep>>;
+  /**
+   * For a machine that takes over a guest of another one (`-incoming`): the answer to the step
+   * for which the guest waits, which it asked the other machine for. Sent once the promise resolves.
+   */
+  readonly incomingReply?: Promise<string>;
   /** From the start of QEMU to its end; default 120 s. */
   readonly timeoutMs?: number;
   /** Ends the guest early, e.g. a test's own signal. */

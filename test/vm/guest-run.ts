@@ -123,6 +123,7 @@ class GuestRun {
     port.setEncoding('utf8').on('data', (text: string) => this.#takeReport(port, text));
     // A guest that is gone needs no answer: the end of the process tells the rest.
     port.on('error', () => {});
+    void options.incomingReply?.then((reply) => port.write(`${reply}\n`));
   }
 
   /** The end of QEMU, which this brings about at the time limit and on abort. */

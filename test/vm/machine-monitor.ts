@@ -26,13 +26,13 @@ export class MachineMonitor implements Disposable {
     this.#lines = createInterface(socket)[Symbol.asyncIterator]();
   }
 
-  /** Have a command done. Rejects if QEMU refuses. */
-  async execute(command: string): Promise<void> {
-    this.#socket.write(`${JSON.stringify({ execute: command })}\n`);
+  /** Have a command done, and return what QEMU answers. Rejects if it refuses. */
+  async execute(command: string, args: object = {}): Promise<unknown> {
+    this.#socket.write(`${JSON.stringify({ execute: command, arguments: args })}\n`);
     for (;;) {
       const { value, done } = await this.#lines.next();
       const line = done ? '' : String(value);
-      if (line.startsWith('{"return"')) return;
+      if (line.startsWith('{"return"')) return (JSON.parse(line) as { return: unknown }).return;
       // In between there are the greeting and events.
       if (done || line.startsWith('{"error"')) throw new Error(`QMP ${command} failed: ${line}`);
     }

@@ -1,0 +1,209 @@
+/**
+ * A guest moves from one QEMU to another, each with servers of its own for the same images, while
+ * it reads and writes: live migration with the back-end's dirty log.
+ *
+ * What the log is for is memory that the device writes, that is, what the guest reads. So the guest
+ * reads a file over and over during the migration, and in the end compares what is in its page cache
+ * with what must be there, without reading it again: a page that was filled after QEMU had copied
+ * it, and was not logged, is old or empty in the other machine.
+ */
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { missingEngine } from '../support/reactors.ts';
+import { VmServer } from '../support/vm-server.ts';
+import { DiskImage, sha256 } from './disk-image.ts';
+import { assertChecks, bootGuest, GuestError, guestRequirements } from './guest.ts';
+import { type MigrationSummary, migrate } from './machine-migration.ts';
+import { MachineMonitor, monitorArguments } from './machine-monitor.ts';
+
+const MIB = 1024 * 1024;
+const DISK_BYTES = 256 * MIB;
+const FILE_BYTES = 48 * MIB;
+const skip = guestRequirements() ?? missingEngine('io_uring') ?? false;
+
+const SCRIPT = `
+mkdir -p /mnt/vda /mnt/vdb
+for disk in vda vdb; do mount -t ext4 /dev/$disk /mnt/$disk || exit 1; done
+
+# Until told to end: fill the page cache anew, from the disk.
+read_on() {
+  until test -e /tmp/end; do
+    echo 1 >/proc/sys/vm/drop_caches
+    cat /mnt/$1/given >/dev/null
+  done
+}
+write_on() {
+  rounds=0
+  until test -e /tmp/end; do
+    rounds=$((rounds + 1))
+    seq $rounds 20000 >/mnt/$1/log.$((rounds % 4)) && sync
+  done
+  echo $rounds >/tmp/rounds.$1
+}
+verify_on() {
+  until test -e /tmp/end; do
+    fio --name=verify --directory=/mnt/$1 --size=4M --rw=randwrite --bsrange=512-64k --direct=1 \\
+      --ioengine=libaio --iodepth=16 --verify=crc32c --verify_fatal=1 || return 1
+  done
+}
+for disk in vda vdb; do
+  read_on $disk &
+  write_on $disk &
+done
+verify_on vda >/tmp/verify.out 2>&1 & verifier=$!
+sleep 2
+
+host migrate
+test "$host_reply" = arrived || exit 1
+sleep 1
+touch /tmp/end
+check verified wait $verifier
+wait
+# What the readers have left in the page cache: nothing is read from the disks here.
+cached() { test "$(sha256sum </mnt/$1/given)" = "$(cat /mnt/$1/given.sha256)  -"; }
+check cached-vda cached vda
+check cached-vdb cached vdb
+echo 3 >/proc/sys/vm/drop_caches
+check stored-vda cached vda
+check stored-vdb cached vdb
+fact rounds $(cat /tmp/rounds.vda /tmp/rounds.vdb)
+unmount() { umount /mnt/vda && umount /mnt/vdb; }
+check unmounted unmount
+whole() { e2fsck -fn /dev/vda && e2fsck -fn /dev/vdb; }
+check whole whole
+`;
+const CHECKS = [
+  ...['verified', 'cached-vda', 'cached-vdb', 'stored-vda', 'stored-vdb', 'unmounted', 'whole'],
+];
+
+/** An image with a file system, a file in it that no two pages of are the same, and its checksum. */
+function makeImage(): DiskImage {
+  const image = new DiskImage(DISK_BYTES);
+  const contents = join(image.folder, 'contents');
+  mkdirSync(contents);
+  const bytes = new Uint32Array(FILE_BYTES / 4);
+  for (let index = 0; index < bytes.length; index++) bytes[index] = index * 2_654_435_761;
+  const given = new Uint8Array(bytes.buffer);
+  writeFileSync(join(contents, 'given'), given);
+  writeFileSync(join(contents, 'given.sha256'), sha256(given));
+  image.makeExt4(contents);
+  return image;
+}
+
+/** One machine's servers: of each image, by either engine. */
+class Servers implements AsyncDisposable {
+  readonly all: readonly VmServer[];
+
+  static async start(images: readonly DiskImage[], ...args: string[]): Promise<Servers> {
+    const engines = ['io_uring', 'epoll'];
+    const servers: VmServer[] = [];
+    for (const [index, { path }] of images.entries()) {
+      const own = [`--blk-file=${path}`, `--engine=${engines[index]}`, '--threads=2'];
+      servers.push(await VmServer.start(...own, '--log-level=debug', ...args));
+    }
+    return new Servers(servers);
+  }
+
+  private constructor(all: readonly VmServer[]) {
+    this.all = all;
+  }
+
+  async stop(): Promise<void> {
+    for (const server of this.all) await server.stop();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const server of this.all) await server[Symbol.asyncDispose]();
+  }
+}
+
+/** Where each ring of a server was halted last. */
+function haltedAt(server: VmServer): Map<string, string> {
+  return new Map(lastMatches(server, /ring (\d+) halted at (\d+)/g));
+}
+
+/** Where each ring of a server began. */
+function begunAt(server: VmServer): Map<string, string> {
+  return new Map(lastMatches(server, /ring (\d+) runs: \d+ entries from (\d+)/g).reverse());
+}
+
+function lastMatches(server: VmServer, pattern: RegExp): [string, string][] {
+  return Array.from(server.stderr.matchAll(pattern), ([, ring, at]) => [String(ring), String(at)]);
+}
+
+/** The machine that the guest leaves. Its run ends without a verdict of the guest. */
+async function runSource(
+  t: TestContext,
+  servers: Servers,
+  folder: string,
+  onArrived: () => void,
+): Promise<MigrationSummary> {
+  const qmpPath = join(folder, 'source.qmp');
+  let summary: MigrationSummary | undefined;
+  const left = bootGuest({
+    ...machine(servers, t),
+    hostSteps: {
+      migrate: async () => {
+        using monitor = await MachineMonitor.connect(qmpPath);
+        summary = await migrate(monitor, join(folder, 'incoming'));
+        onArrived();
+        await monitor.execute('quit');
+        // The guest is not here any more.
+        await new Promise(() => {});
+      },
+    },
+    qemuArguments: monitorArguments(qmpPath),
+  });
+  await assert.rejects(left, (error) => {
+    assert.ok(error instanceof GuestError, String(error));
+    assert.equal(error.code, 'no-power-off', error.message);
+    return true;
+  });
+  assert.ok(summary !== undefined, 'the guest has not asked to be migrated');
+  return summary;
+}
+
+function machine(servers: Servers, t: TestContext) {
+  return {
+    disks: servers.all.map(({ socketPath }) => ({ socketPath, numQueues: 2 })),
+    fio: true,
+    script: SCRIPT,
+    signal: t.signal,
+  };
+}
+
+test('a guest is migrated in the middle of its reads and writes', { skip }, async (t) => {
+  using first = makeImage();
+  using second = makeImage();
+  const images = [first, second];
+  await using sources = await Servers.start(images);
+  await using targets = await Servers.start(images, '--locking=off');
+  let tellGuest: (reply: string) => void = () => {};
+  const reply = new Promise<string>((resolve) => {
+    tellGuest = resolve;
+  });
+  const arrived = bootGuest({
+    ...machine(targets, t),
+    incomingReply: reply,
+    qemuArguments: ['-incoming', `unix:${join(first.folder, 'incoming')}`],
+  });
+  // Awaited below: it must not be unhandled meanwhile.
+  arrived.catch(() => {});
+  const { rounds } = await runSource(t, sources, first.folder, () => tellGuest('arrived'));
+  const report = await arrived;
+  assertChecks(report, CHECKS);
+  t.diagnostic(`${rounds} rounds, ${report.facts.get('rounds')} rewrites of a file`);
+  t.diagnostic(`in all ${report.totalMs.toFixed()} ms`);
+  await sources.stop();
+  await targets.stop();
+  for (const [index, source] of sources.all.entries()) {
+    assert.match(source.stderr, /<- SET_LOG_BASE/);
+    const halted = haltedAt(source);
+    const begun = begunAt(targets.all[index] as VmServer);
+    for (const [ring, at] of begun) assert.equal(at, halted.get(ring), `ring ${ring}`);
+    assert.ok(begun.size > 0);
+  }
+  for (const image of images) image.assertCleanExt4();
+});
