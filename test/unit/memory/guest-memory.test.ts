@@ -157,6 +157,28 @@ test('translation: within a region, split at its end, refused at a gap', () => {
   for (const [kind, count] of Object.entries(seen)) assert.ok(count > 10, `${kind}: ${count}`);
 });
 
+test('the way back: from each byte of memory, and from nowhere else', () => {
+  forAllRanges((memory, address, lengthBytes) => {
+    let at = address;
+    for (const [host, bytes] of translate(memory, address, lengthBytes) ?? []) {
+      for (const offset of [0, bytes - 1]) {
+        assert.ok(memory.locateHost(...halves(BigInt(host + offset))));
+        assert.deepEqual([memory.guestLow, memory.guestHigh], halves(at + BigInt(offset)));
+      }
+      at += BigInt(bytes);
+    }
+    for (const { mapping } of memory.regions) {
+      for (const host of [mapping.address - 1, mapping.address + mapping.sizeBytes]) {
+        const isOther = memory.regions.some(
+          (other) =>
+            host >= other.mapping.address && host < other.mapping.address + other.mapping.sizeBytes,
+        );
+        if (!isOther) assert.ok(!memory.locateHost(...halves(BigInt(host))));
+      }
+    }
+  });
+});
+
 test('views: only for what lies in one region, and of the right bytes', () => {
   forAllRanges((memory, address, lengthBytes) => {
     const view = memory.access(...halves(address), lengthBytes);

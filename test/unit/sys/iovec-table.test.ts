@@ -92,6 +92,10 @@ test('random lists are advanced, zeroed, gathered and scattered as the model say
         assert.deepEqual(placesOf(table, slot, pool.address), model.places);
         assert.deepEqual(poolBytes, model.pool);
       }
+      table.rewind(slot);
+      const pushed = new Model(list).places;
+      assert.deepEqual(placesOf(table, slot, pool.address), pushed, 'as it was pushed');
+      assert.equal(table.remaining(slot), list.length);
     }),
     propertyOptions(300),
   );
@@ -119,6 +123,12 @@ test('an address carries into its high half when a piece is cut across 4 GiB', (
   assert.deepEqual([...table.words.subarray(0, 3)], [0, 3, 84]);
   table.advance(0, 80);
   assert.deepEqual([...table.words.subarray(0, 3)], [80, 3, 4]);
+  table.rewind(0);
+  assert.deepEqual([...table.words.subarray(0, 3)], [-16, 2, 100], 'and borrows back');
+  table.advance(0, 20);
+  table.advance(0, 80);
+  table.rewind(0);
+  assert.deepEqual([...table.words.subarray(0, 3)], [-16, 2, 100], 'also when it is used up');
 });
 
 test('a piece of 2 GiB and more keeps its length', () => {
