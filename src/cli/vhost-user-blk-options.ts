@@ -94,9 +94,11 @@ export function createCommand(version: string): Command {
       'look for work so long before sleeping',
       integer(0, MAX_POLL_US),
     ).default(defaults.maxPollUs),
-    option('--locking <on|off>', 'refuse an image that is in use', oneOf(['on', 'off'])).default(
-      'on',
-    ),
+    option(
+      '--locking <mode>',
+      `refuse an image that is in use: ${LOCKING_MODES.join(', ')}`,
+      oneOf(LOCKING_MODES),
+    ).default('on'),
     option(
       '--engine <name>',
       `how to reach the kernel: ${ENGINE_CHOICES.join(', ')}`,
@@ -115,6 +117,9 @@ export function createCommand(version: string): Command {
   return command;
 }
 
+const LOCKING_MODES = ['on', 'off', 'while-running'] as const;
+type LockingMode = (typeof LOCKING_MODES)[number];
+
 /** Parsed values as commander names them. */
 interface RawOptions {
   readonly socketPath?: string;
@@ -130,7 +135,7 @@ interface RawOptions {
   readonly serial: string;
   readonly blockSize?: number;
   readonly pollMaxUs: number;
-  readonly locking: 'on' | 'off';
+  readonly locking: LockingMode;
   readonly engine?: EngineChoice;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
@@ -155,7 +160,7 @@ export function configOf(command: Command): VhostUserBlkConfig {
       source: raw.disk ?? { kind: 'file', path: raw.blkFile ?? '' },
       readOnly: raw.readOnly ?? false,
       cache: raw.cache,
-      locking: raw.locking === 'on',
+      locking: raw.locking === 'while-running' ? raw.locking : raw.locking === 'on',
       ...(raw.blockSize === undefined ? {} : { blockBytes: raw.blockSize }),
     },
     numQueues: raw.numQueues,

@@ -50,11 +50,20 @@ export interface DiskChannel {
   close(): void;
 }
 
+/** The right to use a disk that several processes have open, of which one at a time has it. */
+export interface DiskClaim {
+  /** Throws a `StorageError` DISK_IN_USE if another process has it. */
+  acquire(): void;
+  release(): void;
+}
+
 /** An open disk, as one thread sees it. */
 export interface Disk {
   readonly info: DiskInfo;
   /** Its size as of now, in whole sectors; `info` has that of when it was opened. */
   currentSizeBytes(): number;
+  /** To have while requests are made; absent: the right came with opening the disk. */
+  readonly claim?: DiskClaim | undefined;
   /** One line for the log: what it is and how it is reached, with reasons. */
   readonly description: string;
   openChannel(reactor: Reactor, requests: DiskRequests, handler: DiskRequestHandler): DiskChannel;

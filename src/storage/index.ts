@@ -1,6 +1,13 @@
 /** Disks: what they are, and those that come with vhostkit. */
 export { adoptDisk } from './adopt-disk.ts';
-export type { Disk, DiskChannel, DiskHandle, DiskInfo, DiskRequestHandler } from './disk.ts';
+export type {
+  Disk,
+  DiskChannel,
+  DiskClaim,
+  DiskHandle,
+  DiskInfo,
+  DiskRequestHandler,
+} from './disk.ts';
 export { DiskFlag, DiskOperation, DiskRequests } from './disk-requests.ts';
 export { StorageError, type StorageErrorCode } from './errors.ts';
 export { FileDisk, type FileDiskHandle } from './file/file-disk.ts';

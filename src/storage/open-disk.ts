@@ -3,7 +3,12 @@
  */
 import type { Disk } from './disk.ts';
 import { StorageError } from './errors.ts';
-import { type CacheMode, checkBlockSize, openFileDisk } from './file/open-file-disk.ts';
+import {
+  type CacheMode,
+  checkBlockSize,
+  type ImageLocking,
+  openFileDisk,
+} from './file/open-file-disk.ts';
 import { NullDisk } from './null-disk.ts';
 
 /** Which disk to open, and how. */
@@ -14,7 +19,7 @@ export interface DiskSpecification {
   readonly readOnly?: boolean;
   readonly cache?: CacheMode;
   readonly blockBytes?: number;
-  readonly locking?: boolean;
+  readonly locking?: ImageLocking;
 }
 
 const SIZE_UNITS: Record<string, number> = {

@@ -3,9 +3,9 @@
  * spread over hosts.
  */
 import type { MemoryRegion } from '../../memory/index.ts';
-import type { DiskInfo } from '../../storage/index.ts';
+import { type DiskClaim, type DiskInfo, StorageError } from '../../storage/index.ts';
 import type { Mapping } from '../../sys/index.ts';
-import type { BackendDevice, RingSetup } from '../../vhost-user/index.ts';
+import { type BackendDevice, ProtocolError, type RingSetup } from '../../vhost-user/index.ts';
 import {
   ConfigSpace,
   type DeviceState,
@@ -22,6 +22,8 @@ export interface BlockDeviceOptions {
   readonly state: DeviceState;
   /** Queue n runs on host n modulo their number. */
   readonly hosts: readonly QueueHost[];
+  /** To have while rings run. */
+  readonly claim?: DiskClaim | undefined;
 }
 
 /** See the module's comment. */
@@ -33,6 +35,8 @@ export class BlockDevice implements BackendDevice {
   readonly #config: ConfigSpace;
   readonly #state: DeviceState;
   readonly #hosts: readonly QueueHost[];
+  readonly #claim: DiskClaim | undefined;
+  readonly #running = new Set<number>();
 
   constructor(options: BlockDeviceOptions) {
     this.features = offeredFeatures(options.disk);
@@ -42,6 +46,7 @@ export class BlockDevice implements BackendDevice {
     this.#config = new ConfigSpace(options.disk, options.numQueues);
     this.#state = options.state;
     this.#hosts = options.hosts;
+    this.#claim = options.claim;
     this.capacityBytes = options.disk.sizeBytes;
     this.reset();
   }
@@ -79,12 +84,27 @@ export class BlockDevice implements BackendDevice {
     await Promise.all(this.#hosts.map((host) => host.setLog(log?.handle())));
   }
 
-  runRing(setup: RingSetup, onBroken: BrokenRingHandler): Promise<void> {
-    return this.#host(setup.index).runRing(setup, onBroken);
+  async runRing(setup: RingSetup, onBroken: BrokenRingHandler): Promise<void> {
+    if (this.#running.size === 0) acquire(this.#claim);
+    this.#running.add(setup.index);
+    try {
+      await this.#host(setup.index).runRing(setup, onBroken);
+    } catch (error) {
+      this.#hasStopped(setup.index);
+      throw error;
+    }
   }
 
-  haltRing(index: number): Promise<number> {
-    return this.#host(index).haltRing(index);
+  async haltRing(index: number): Promise<number> {
+    const lastAvailIdx = await this.#host(index).haltRing(index);
+    // Before the front-end is told: from then on another process may use the disk.
+    this.#hasStopped(index);
+    return lastAvailIdx;
+  }
+
+  #hasStopped(index: number): void {
+    this.#running.delete(index);
+    if (this.#running.size === 0) this.#claim?.release();
   }
 
   rewireRing(setup: RingSetup): Promise<void> {
@@ -98,5 +118,15 @@ export class BlockDevice implements BackendDevice {
 
   #host(index: number): QueueHost {
     return this.#hosts[index % this.#hosts.length];
+  }
+}
+
+/** Throws a `ProtocolError` if another process uses the disk: the ring cannot run. */
+function acquire(claim: DiskClaim | undefined): void {
+  try {
+    claim?.acquire();
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
+    throw new ProtocolError('WRONG_STATE', error.message, { cause: error });
   }
 }

@@ -124,6 +124,7 @@ export class VhostUserBlkServer {
       maxQueueSize: settings.queueSize,
       state,
       hosts,
+      claim: disk.claim,
     });
     server = new VhostUserBlkServer({
       ...{ reactor, home, hosts, device, disk, socket, counters, logger },

@@ -2,7 +2,7 @@
  * A disk in a regular file or on a block device, open: how each of its requests reaches the file.
  */
 import { type FileIoHandler, type Reactor, SharedMutex, SyncFileIo } from '../../sys/index.ts';
-import type { Disk, DiskChannel, DiskInfo, DiskRequestHandler } from '../disk.ts';
+import type { Disk, DiskChannel, DiskClaim, DiskInfo, DiskRequestHandler } from '../disk.ts';
 import type { DiskRequests } from '../disk-requests.ts';
 import { FileChannel, type FilePaths } from './file-channel.ts';
 import { diskSizeBytes } from './file-size.ts';
@@ -38,15 +38,17 @@ export interface FileDiskHandle {
 export class FileDisk implements Disk {
   readonly info: DiskInfo;
   readonly description: string;
+  readonly claim: DiskClaim | undefined;
   readonly #handle: FileDiskHandle;
   readonly #onClose: () => void;
   readonly #zeroPages = new ZeroPages();
   readonly #unaligned: UnalignedIo | undefined;
 
   /** @param onClose - closes the descriptor where it is owned; nothing where it is borrowed. */
-  constructor(handle: FileDiskHandle, onClose: () => void = () => {}) {
+  constructor(handle: FileDiskHandle, onClose: () => void = () => {}, claim?: DiskClaim) {
     this.#handle = handle;
     this.#onClose = onClose;
+    this.claim = claim;
     this.info = handle.info;
     this.description = handle.description;
     if (handle.direct !== undefined) {

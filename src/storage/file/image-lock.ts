@@ -24,15 +24,10 @@ const FORBIDDEN: readonly number[] = [Permission.WRITE, Permission.RESIZE];
  * @throws SystemError where the file system has no locks (ENOLCK, EOPNOTSUPP).
  */
 export function lockImage(fd: number, readOnly: boolean): string | undefined {
-  const uses: number[] = [Permission.CONSISTENT_READ];
-  if (!readOnly) uses.push(Permission.WRITE);
-  const bytes = [
-    ...uses.map((permission) => USES_BASE + permission),
-    ...FORBIDDEN.map((permission) => FORBIDS_BASE + permission),
-  ];
+  const uses = permissionsUsed(readOnly);
   // First claim, then look: of two that do this at once, at least one sees the other.
   const conflict =
-    claim(fd, bytes) ??
+    claim(fd, lockedBytes(readOnly)) ??
     uses
       .filter((permission) => isByteLockedByOthers(fd, FORBIDS_BASE + permission))
       .map((permission) =>
@@ -43,8 +38,24 @@ export function lockImage(fd: number, readOnly: boolean): string | undefined {
     FORBIDDEN.filter((permission) => isByteLockedByOthers(fd, USES_BASE + permission)).map(
       () => 'another process has it open for writing',
     )[0];
-  if (conflict !== undefined) for (const byte of bytes) unlockByte(fd, byte);
+  if (conflict !== undefined) unlockImage(fd, readOnly);
   return conflict;
+}
+
+/** Let the locks of `lockImage` go, and keep the image open. */
+export function unlockImage(fd: number, readOnly: boolean): void {
+  for (const byte of lockedBytes(readOnly)) unlockByte(fd, byte);
+}
+
+function permissionsUsed(readOnly: boolean): number[] {
+  return readOnly ? [Permission.CONSISTENT_READ] : [Permission.CONSISTENT_READ, Permission.WRITE];
+}
+
+function lockedBytes(readOnly: boolean): number[] {
+  return [
+    ...permissionsUsed(readOnly).map((permission) => USES_BASE + permission),
+    ...FORBIDDEN.map((permission) => FORBIDS_BASE + permission),
+  ];
 }
 
 function claim(fd: number, bytes: readonly number[]): string | undefined {

@@ -15,17 +15,24 @@ import {
   SharedMutex,
   SystemError,
 } from '../../sys/index.ts';
-import type { DiskInfo } from '../disk.ts';
+import type { DiskClaim, DiskInfo } from '../disk.ts';
 import { StorageError } from '../errors.ts';
 import { type FileAccess, FileDisk, type FileDiskHandle } from './file-disk.ts';
 import { diskSizeBytes } from './file-size.ts';
-import { lockImage } from './image-lock.ts';
+import { lockImage, unlockImage } from './image-lock.ts';
 
 /** How the host's page cache is used, as in QEMU's `cache=`. */
 export type CacheMode = 'writeback' | 'none' | 'writethrough';
 
 /** The cache modes, for option parsers. */
 export const CACHE_MODES: readonly CacheMode[] = ['writeback', 'none', 'writethrough'];
+
+/**
+ * Whether an image that another process has open for writing is refused: when it is opened (true),
+ * or when it is used (`while-running`, see `Disk.claim`), so that two processes can have it open and
+ * one hands it over to the other.
+ */
+export type ImageLocking = boolean | 'while-running';
 
 export interface FileDiskOptions {
   readonly path: string;
@@ -37,8 +44,8 @@ export interface FileDiskOptions {
   readonly cache?: CacheMode;
   /** Logical block the guest sees, a power of two from 512 to 65536; default: the file's own. */
   readonly blockBytes?: number;
-  /** Refuse an image that another process has open for writing. Default: true. */
-  readonly locking?: boolean;
+  /** Default: true. */
+  readonly locking?: ImageLocking;
   /** A file of no bytes will do: its user makes it larger by writing. Default: false. */
   readonly mayBeEmpty?: boolean;
   /**
@@ -69,9 +76,9 @@ export function openFileDisk(options: FileDiskOptions): FileDisk {
   const { path, cache = 'writeback', locking = true } = options;
   const stats = checkKind(path);
   const isBlockDevice = stats.isBlockDevice();
-  const fd = open(options, isBlockDevice && locking);
+  const fd = open(options, isBlockDevice && locking === true);
   try {
-    if (locking) lock(fd, options);
+    if (locking === true) lock(fd, options);
     const direct = cache === 'none' ? alignment(fd.number, isBlockDevice) : undefined;
     const info = inspect(fd.number, stats, options, direct?.offsetBytes);
     const access = chooseAccess(fd.number, cache);
@@ -86,7 +93,8 @@ export function openFileDisk(options: FileDiskOptions): FileDisk {
       ...(direct === undefined ? {} : { direct }),
       mutex: new SharedMutex().buffer,
     };
-    return new FileDisk(handle, () => fd.close());
+    const claim = locking === 'while-running' ? claimOf(fd, options) : undefined;
+    return new FileDisk(handle, () => fd.close(), claim);
   } catch (error) {
     fd.close();
     throw error;
@@ -140,6 +148,13 @@ function open(options: FileDiskOptions, exclusive: boolean): Fd {
 function inUse({ path, spelling = COMMAND_LINE }: FileDiskOptions, why: string): StorageError {
   const hint = `stop that process, or use ${spelling.noLocking} if you know that it is safe`;
   return new StorageError('DISK_IN_USE', `${path} is in use: ${why} (${hint})`);
+}
+
+function claimOf(fd: Fd, options: FileDiskOptions): DiskClaim {
+  return {
+    acquire: () => lock(fd, options),
+    release: () => unlockImage(fd.number, options.readOnly ?? false),
+  };
 }
 
 function lock(fd: Fd, options: FileDiskOptions): void {
