@@ -2,6 +2,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+
+import { DirtyLog } from '../../src/memory/index.ts';
 import { openDisk } from '../../src/storage/index.ts';
 import {
   createReactor,
@@ -10,7 +12,7 @@ import {
   Open,
   openFile,
 } from '../../src/sys/index.ts';
-import { RequestType } from '../../src/virtio-blk/index.ts';
+import { QueueLog, RequestType } from '../../src/virtio-blk/index.ts';
 import { RingFeature } from '../../src/virtqueue/index.ts';
 import { headerBytes } from './block-chains.ts';
 import { bytesPerRequest } from './heap-growth.ts';
@@ -23,6 +25,8 @@ export interface AllocationResults {
   readonly nullDisk: number;
   /** With a packed ring. */
   readonly packedRing: number;
+  /** The same, with all writes to guest memory logged. */
+  readonly loggedNullDisk: number;
   readonly uringReads: number | string | true;
   readonly threadReads: number;
   readonly threadWrites: number;
@@ -81,8 +85,13 @@ class Load {
 
 const { IN, OUT, FLUSH } = RequestType;
 
-function probeNullDisk(features: bigint): number {
+function probeNullDisk(features: bigint, isLogged = false): number {
   using served = new ServedQueue({ size: 256, features });
+  if (isLogged) {
+    const log = new DirtyLog(new Uint8Array(2 ** 18));
+    const options = { log, coversData: true, usedAddress: 4096, logFd: undefined };
+    served.queue.setLog(new QueueLog(options));
+  }
   const load = new Load(served, [IN, OUT, IN, FLUSH], () => served.queue.poll());
   return bytesPerRequest((requests) => load.run(requests), 200_000);
 }
@@ -113,6 +122,7 @@ writeFileSync(path, new Uint8Array(2 ** 20));
 const results: AllocationResults = {
   nullDisk: probeNullDisk(ALL_FEATURES),
   packedRing: probeNullDisk(ALL_FEATURES | (1n << BigInt(RingFeature.RING_PACKED))),
+  loggedNullDisk: probeNullDisk(ALL_FEATURES, true),
   uringReads:
     missingEngine('io_uring') ?? (isInMemory(path) || probeFileDisk('io_uring', path, IN)),
   threadReads: probeFileDisk('epoll', path, IN),

@@ -20,6 +20,8 @@ import { MachineMonitor, monitorArguments } from './machine-monitor.ts';
 
 const MIB = 1024 * 1024;
 const DISK_BYTES = 256 * MIB;
+/** On a busy machine, without KVM: the destination waits for the source's boot, too. */
+const TIMEOUT_MS = 300_000;
 /** Read one by one: more than a migration lasts. */
 const FILES = 150;
 const FILE_BYTES = 512 * 1024;
@@ -180,6 +182,7 @@ function machine(servers: Servers, t: TestContext) {
     disks: servers.all.map(({ socketPath }) => ({ socketPath, numQueues: 2 })),
     fio: true,
     script: SCRIPT,
+    timeoutMs: TIMEOUT_MS,
     // A kernel that clears a page before the device fills it has it copied for that alone.
     kernelArguments: ['init_on_alloc=0'],
     signal: t.signal,

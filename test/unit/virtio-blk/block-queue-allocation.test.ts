@@ -36,6 +36,10 @@ test('a packed ring allocates nothing either', () => {
   assert.ok(results.packedRing < NOTHING, `${results.packedRing} bytes a request`);
 });
 
+test('nor does it while what it writes is logged', () => {
+  assert.ok(results.loggedNullDisk < NOTHING, `${results.loggedNullDisk} bytes a request`);
+});
+
 test('reads by io_uring allocate nothing', (t) => {
   if (typeof results.uringReads === 'string') t.skip(results.uringReads);
   else if (results.uringReads === true) t.skip('set TMPDIR to a folder that is not in memory');

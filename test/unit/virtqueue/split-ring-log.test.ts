@@ -22,7 +22,8 @@ function isMarked(bits: Uint8Array, address: number): boolean {
 }
 
 /** Change the used ring in one way. */
-function apply({ driver, device }: RingPair, kind: string, count: number): void {
+function apply(pair: RingPair, kind: string, count: number): void {
+  const { driver, device } = pair;
   if (kind === 'suppress') device.suppressKicks();
   if (kind === 'request') device.requestKicks();
   if (kind !== 'publish' && kind !== 'both') return;
@@ -32,7 +33,7 @@ function apply({ driver, device }: RingPair, kind: string, count: number): void 
     driver.commit();
     driver.publish();
     // A length that differs from what the entry held a round of the ring ago.
-    device.pushUsed(device.takeHead(), 1000 + device.lastAvailIdx);
+    device.pushUsed(pair.take(), 1000 + device.base);
   }
   device.publish();
   for (let done = 0; done < count; done++) driver.takeUsed();
@@ -52,7 +53,7 @@ for (const eventIdx of [false, true]) {
         const pair = new RingPair({ size: SIZE, eventIdx, indirect: false });
         const used = new Uint8Array(pair.memory.used);
         const bits = new Uint8Array(LOG_BYTES);
-        pair.device.setLog(new DirtyLog(bits), address);
+        pair.device.setDirtyLog(new DirtyLog(bits), address);
         for (const [kind, count] of list) {
           const before = used.slice();
           bits.fill(0);
@@ -72,8 +73,8 @@ for (const eventIdx of [false, true]) {
 test('a ring whose log has ended writes on and marks no more', () => {
   const pair = new RingPair({ size: SIZE, eventIdx: false, indirect: false });
   const bits = new Uint8Array(LOG_BYTES);
-  pair.device.setLog(new DirtyLog(bits), 0);
-  pair.device.setLog(undefined, 0);
+  pair.device.setDirtyLog(new DirtyLog(bits), 0);
+  pair.device.setDirtyLog(undefined, 0);
   apply(pair, 'both', 5);
   assert.deepEqual(bits, new Uint8Array(LOG_BYTES));
 });
@@ -82,7 +83,7 @@ test('a ring that is logged beyond the log only counts', () => {
   const pair = new RingPair({ size: SIZE, eventIdx: false, indirect: false });
   const bits = new Uint8Array(LOG_BYTES);
   const log = new DirtyLog(bits);
-  pair.device.setLog(log, 2 ** 52);
+  pair.device.setDirtyLog(log, 2 ** 52);
   apply(pair, 'publish', 1);
   assert.deepEqual(bits, new Uint8Array(LOG_BYTES));
   assert.equal(log.missedCount, 2);
