@@ -9,6 +9,7 @@ import { type Fd, type Logger, type Reactor, socketKind } from '../sys/index.ts'
 import { isValidRingSize, type RingFormat, ringFormat } from '../virtqueue/index.ts';
 import { BackendChannel } from './backend-channel.ts';
 import type { BackendDevice } from './backend-device.ts';
+import { BACKEND_PROTOCOL_FEATURES } from './backend-features.ts';
 import { ProtocolError } from './errors.ts';
 import { createInflightArea, InflightArea } from './inflight-area.ts';
 import { MAX_MEMORY_SLOTS, MemoryTable } from './memory-table.ts';
@@ -21,28 +22,10 @@ import {
   VRING_INDEX_MASK,
   VRING_NO_FD_BIT,
 } from './messages.ts';
-import {
-  F_LOG_ALL,
-  F_PROTOCOL_FEATURES,
-  protocolFeatureNames,
-  protocolFeatureSet,
-} from './protocol-features.ts';
+import { F_LOG_ALL, F_PROTOCOL_FEATURES, protocolFeatureNames } from './protocol-features.ts';
 import { RingConfig, usedLogAddress } from './ring-config.ts';
 import { SessionLog } from './session-log.ts';
 import type { RingEvent } from './session-state.ts';
-
-/** Protocol features a back-end session has. */
-export const BACKEND_PROTOCOL_FEATURES: bigint = protocolFeatureSet([
-  'MQ',
-  'LOG_SHMFD',
-  'REPLY_ACK',
-  'BACKEND_REQ',
-  'CONFIG',
-  'INFLIGHT_SHMFD',
-  'RESET_DEVICE',
-  'CONFIGURE_MEM_SLOTS',
-  'STATUS',
-]);
 
 const PROTOCOL_FEATURES_BIT = 1n << BigInt(F_PROTOCOL_FEATURES);
 const LOG_ALL_BIT = 1n << BigInt(F_LOG_ALL);

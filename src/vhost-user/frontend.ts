@@ -3,7 +3,7 @@
  * What VMMs do for their guests, and drivers without a VMM for themselves.
  */
 import { connectUnix, type Fd, type Logger, type Reactor, silentLogger } from '../sys/index.ts';
-import { BACKEND_PROTOCOL_FEATURES } from './backend-handlers.ts';
+import { BACKEND_PROTOCOL_FEATURES } from './backend-features.ts';
 import { ProtocolError } from './errors.ts';
 import { FrontendSession } from './frontend-session.ts';
 import { MAX_CONFIG_BYTES, MAX_TABLE_REGIONS, type RequestOf } from './messages.ts';

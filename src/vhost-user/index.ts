@@ -1,6 +1,6 @@
 /** The vhost-user protocol: messages, and both ends of a session. */
 export type { BackendDevice, InflightPart, RingSetup } from './backend-device.ts';
-export { BACKEND_PROTOCOL_FEATURES } from './backend-handlers.ts';
+export { BACKEND_PROTOCOL_FEATURES } from './backend-features.ts';
 export { BackendSession, type BackendSessionOptions } from './backend-session.ts';
 export { Channel, type ChannelHandler, type Frame, FrameFlag } from './channel.ts';
 export { ProtocolError, type ProtocolErrorCode } from './errors.ts';
