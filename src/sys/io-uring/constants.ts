@@ -27,6 +27,7 @@ export const Params = {
 export const Setup = {
   CQSIZE: 1 << 3,
   CLAMP: 1 << 4,
+  R_DISABLED: 1 << 6,
   COOP_TASKRUN: 1 << 8,
   TASKRUN_FLAG: 1 << 9,
   SINGLE_ISSUER: 1 << 12,
@@ -84,4 +85,9 @@ export const Register = {
   EVENTFD: 4,
   FILES_UPDATE: 6,
   PROBE: 8,
+  RESTRICTIONS: 11,
+  ENABLE_RINGS: 12,
 } as const;
+
+/** What a restriction (struct io_uring_restriction) is about. */
+export const Restriction = { REGISTER_OP: 0, SQE_OP: 1, SQE_FLAGS_ALLOWED: 2 } as const;

@@ -28,6 +28,7 @@ import {
   SqFlag,
   Syscall,
 } from './constants.ts';
+import { restrictRing } from './restrictions.ts';
 
 /** Int32 words of a submission and of a completion entry. */
 const SQE_WORDS = 16;
@@ -94,6 +95,12 @@ export class IoUring implements Disposable {
     if ((this.features & REQUIRED_FEATURES) !== REQUIRED_FEATURES) {
       fd.close();
       throw new SystemError('io_uring_setup', Errno.ENOSYS, '(needs Linux 5.13)');
+    }
+    try {
+      restrictRing((operation, address, count) => this.register(operation, address, count));
+    } catch (error) {
+      fd.close();
+      throw error;
     }
     this.#entries = word(Params.SQ_ENTRIES);
     const cqEntries = word(Params.CQ_ENTRIES);
@@ -304,7 +311,7 @@ export class IoUring implements Disposable {
 
 /** Set-up flags from best to plainest: a kernel refuses those it does not know with EINVAL. */
 function flagLadder(deferTaskRun: boolean): number[] {
-  const base = Setup.CQSIZE | Setup.CLAMP;
+  const base = Setup.CQSIZE | Setup.CLAMP | Setup.R_DISABLED;
   const cooperative = base | Setup.COOP_TASKRUN | Setup.TASKRUN_FLAG;
   const deferred = base | Setup.SINGLE_ISSUER | Setup.DEFER_TASKRUN | Setup.TASKRUN_FLAG;
   return deferTaskRun ? [deferred, cooperative, base] : [base];
