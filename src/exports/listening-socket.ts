@@ -7,8 +7,10 @@ import {
   connectUnix,
   errnoMessage,
   Fd,
+  FileRemoval,
   listenUnix,
   MAX_SOCKET_PATH_BYTES,
+  type SocketAccess,
   SystemError,
   setNonBlocking,
   socketKind,
@@ -25,12 +27,17 @@ export interface ServerSocket {
   readonly fd: Fd;
   /** `listening`: clients are accepted from it; `stream`: it is a client's connection. */
   readonly kind: 'listening' | 'stream';
+  /** How `close` removes the path: a process that confines itself leaves this way open. */
+  readonly removal?: FileRemoval;
   /** Close it, and remove its path if that still names it. */
   close(): void;
 }
 
+/** Unless asked otherwise only the own user may connect. */
+const OWNER_ONLY = 0o600;
+
 /** Listen at a path. What a dead server has left there is replaced. Throws an `ExportError`. */
-export function listenAt(path: string): ServerSocket {
+export function listenAt(path: string, access: SocketAccess = {}): ServerSocket {
   const length = Buffer.byteLength(path);
   if (length > MAX_SOCKET_PATH_BYTES) {
     const text = `socket path of ${length} bytes, at most ${MAX_SOCKET_PATH_BYTES} fit: ${path}`;
@@ -39,18 +46,20 @@ export function listenAt(path: string): ServerSocket {
   removeStale(path);
   let fd: Fd;
   try {
-    fd = listenUnix(path, BACKLOG);
+    fd = listenUnix(path, BACKLOG, { mode: OWNER_ONLY, ...access });
   } catch (error) {
     throw socketFailed(path, error);
   }
   const own = lstatSync(path);
+  const removal = new FileRemoval(path);
   return {
     fd,
     kind: 'listening',
+    removal,
     close: () => {
       fd.close();
       const current = statIfThere(path);
-      if (current?.ino === own.ino && current.dev === own.dev) unlinkSync(path);
+      if (current?.ino === own.ino && current.dev === own.dev) removal.remove();
     },
   };
 }
@@ -118,6 +127,7 @@ function procListing(): string[] {
 function socketFailed(path: string, error: unknown): ExportError {
   const errno = Math.abs((error as NodeJS.ErrnoException).errno ?? 0);
   const reason = errno === 0 ? String(error) : errnoMessage(errno);
-  const text = `cannot listen at ${path}: ${reason}`;
+  const isOwner = error instanceof SystemError && error.syscall === 'chown';
+  const text = `cannot ${isOwner ? 'change the owner of' : 'listen at'} ${path}: ${reason}`;
   return new ExportError('SOCKET_FAILED', text, { cause: error });
 }

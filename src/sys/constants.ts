@@ -11,6 +11,8 @@ export const Open = {
   EXCL: constants.O_EXCL,
   NONBLOCK: constants.O_NONBLOCK,
   DIRECT: constants.O_DIRECT,
+  NOFOLLOW: constants.O_NOFOLLOW,
+  PATH: 0o10000000,
   CLOEXEC: 0o2000000,
 } as const;
 
@@ -24,6 +26,9 @@ export const Mmap = {
   ANONYMOUS: 0x20,
   NORESERVE: 0x4000,
 } as const;
+
+/** Functions that take a folder's descriptor: the current one, and the descriptor itself. */
+export const At = { FDCWD: -100, EMPTY_PATH: 0x1000 } as const;
 
 /** socket(2), unix(7), sendmsg(2). */
 export const Socket = {

@@ -5,6 +5,17 @@
 
 export { bufferAddress } from './buffer-address.ts';
 export { CodedError } from './coded-error.ts';
+export {
+  allowBeneath,
+  createLandlockRuleset,
+  LandlockAccess,
+  landlockAbi,
+  landlockHasThreadSync,
+  restrictByLandlock,
+} from './confinement/landlock.ts';
+export { setNoNewPrivileges } from './confinement/no-new-privileges.ts';
+export { filterAllThreads, probeSeccomp } from './confinement/seccomp.ts';
+export type { Architecture } from './confinement/seccomp-policy.ts';
 export { Fallocate, Open, ReadWriteFlag } from './constants.ts';
 export { EpollSet } from './epoll-set.ts';
 export { Errno, errnoMessage, errnoName, IO_ERROR, SystemError } from './errors.ts';
@@ -30,6 +41,7 @@ export {
   discardRange,
   isMemoryBacked,
 } from './file-probe.ts';
+export { FileRemoval } from './file-removal.ts';
 export { type CompletionSink, IoUring, type IoUringOptions } from './io-uring/io-uring.ts';
 export { IovecTable, SEGMENTS_PER_SLOT } from './iovec-table.ts';
 export { type Logger, prefixedLogger, silentLogger } from './logger.ts';
@@ -62,7 +74,9 @@ export {
   MAX_SOCKET_PATH_BYTES,
   type Received,
   receiveMessage,
+  type SocketAccess,
   sendMessage,
   setNonBlocking,
   socketKind,
 } from './unix-socket.ts';
+export { groupNumber, userNumber } from './user-database.ts';

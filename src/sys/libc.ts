@@ -45,11 +45,14 @@ const FUNCTIONS = {
   epoll_wait: ['int', ['int', 'address', 'int', 'int']],
   eventfd: ['int', ['uint', 'int']],
   fallocate: ['int', ['int', 'int', 'offset', 'offset']],
+  fchownat: ['int', ['int', 'string', 'uint', 'uint', 'int']],
   fcntl: ['int', ['int', 'int', 'bytes']],
   fdatasync: ['int', ['int']],
   fstatfs: ['int', ['int', 'bytes']],
   ftruncate: ['int', ['int', 'offset']],
   getsockopt: ['int', ['int', 'int', 'int', 'bytes', 'bytes']],
+  getgrnam: ['address', ['string']],
+  getpwnam: ['address', ['string']],
   ioctl: ['int', ['int', 'size', 'bytes']],
   listen: ['int', ['int', 'int']],
   lseek: ['offset', ['int', 'offset', 'int']],
@@ -74,6 +77,8 @@ const FUNCTIONS = {
   socketpair: ['int', ['int', 'int', 'int', 'bytes']],
   statx: ['int', ['int', 'string', 'int', 'uint', 'bytes']],
   syscall: ['offset', ['offset', 'address', 'address', 'address', 'address', 'address', 'address']],
+  umask: ['int', ['uint']],
+  unlinkat: ['int', ['int', 'address', 'int']],
   write: ['offset', ['int', 'address', 'size']],
 } as const satisfies Record<string, readonly ['int' | 'address' | 'offset', ArgumentKind[]]>;
 

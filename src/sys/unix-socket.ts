@@ -7,9 +7,11 @@
  * is refused after closing those that did. All sockets are non-blocking and close-on-exec.
  */
 import { strict as assert } from 'node:assert';
-import { Epoll, Socket } from './constants.ts';
+import { fstatSync, unlinkSync } from 'node:fs';
+import { At, Epoll, Open, Socket } from './constants.ts';
 import { call, Errno, SystemError } from './errors.ts';
 import { closeAll, Fd } from './fd.ts';
+import { openFile } from './file.ts';
 import { lastErrno, libc } from './libc.ts';
 import { Mapping } from './mapping.ts';
 import { pollDescriptor } from './poll.ts';
@@ -152,22 +154,57 @@ function socketAddress(path: string): Uint8Array {
   return address;
 }
 
+/** Who may connect to a socket at a path: the kernel asks for the permission to write. */
+export interface SocketAccess {
+  /** Permission bits, whatever the process's umask says. Default: 0777 less that. */
+  readonly mode?: number;
+  /** Its owner's and its group's number, where they are to change. */
+  readonly user?: number | undefined;
+  readonly group?: number | undefined;
+}
+
+/** As a number of a user or group: leave it as it is. */
+const UNCHANGED = 2 ** 32 - 1;
+const PERMISSION_BITS = 0o777;
+
+/** Bind with permissions from the first moment on. A socket has all until the umask is applied. */
+function bindWithMode(fd: number, path: string, mode: number | undefined): void {
+  const address = socketAddress(path);
+  const oldMask = mode === undefined ? undefined : libc.umask(PERMISSION_BITS & ~mode);
+  const result = libc.bind(fd, address, address.length);
+  const errno = lastErrno();
+  if (oldMask !== undefined) libc.umask(oldMask);
+  if (result === -1) throw new SystemError('bind', errno, path);
+}
+
+/** Change the owner of what is at `path`, if it is the socket: never what a link there leads to. */
+function changeOwner(path: string, { user, group }: SocketAccess): void {
+  if (user === undefined && group === undefined) return;
+  using place = openFile(path, Open.PATH | Open.NOFOLLOW);
+  if (!fstatSync(place.number).isSocket()) throw new SystemError('chown', Errno.EEXIST, path);
+  const [uid, gid] = [user ?? UNCHANGED, group ?? UNCHANGED];
+  if (libc.fchownat(place.number, '', uid, gid, At.EMPTY_PATH) === 0) return;
+  throw new SystemError('chown', lastErrno(), path);
+}
+
 /**
- * A socket that listens at `path`, which must not exist.
+ * A socket that listens at `path`, which must not exist. Nobody can connect before it has the
+ * owner and the permissions asked for.
  *
  * @param backlog - connections that may wait to be accepted.
  */
-export function listenUnix(path: string, backlog: number): Fd {
-  const address = socketAddress(path);
+export function listenUnix(path: string, backlog: number, access: SocketAccess = {}): Fd {
   const fd = new Fd(call('socket', Socket.AF_UNIX, SOCKET_FLAGS, 0), path);
+  let isBound = false;
   try {
-    if (libc.bind(fd.number, address, address.length) === -1) {
-      throw new SystemError('bind', lastErrno(), path);
-    }
+    bindWithMode(fd.number, path, access.mode);
+    isBound = true;
+    changeOwner(path, access);
     call('listen', fd.number, backlog);
     return fd;
   } catch (error) {
     fd.close();
+    if (isBound) unlinkSync(path);
     throw error;
   }
 }
