@@ -11,16 +11,27 @@ import {
   parseDiskOption,
   StorageError,
 } from '../storage/index.ts';
-import { ENGINE_CHOICES, type EngineChoice, engineFromEnvironment } from '../sys/index.ts';
+import {
+  ENGINE_CHOICES,
+  type EngineChoice,
+  engineFromEnvironment,
+  type SocketAccess,
+} from '../sys/index.ts';
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from './cli-logger.ts';
 import { integer, oneOf, option, path, powerOfTwo } from './option-values.ts';
 import { newCommand, UsageError } from './program.ts';
+import { SANDBOX_MODES, type SandboxMode } from './sandbox.ts';
+import { type SocketOwner, socketMode, socketOwner } from './socket-access.ts';
+import { activationSocket } from './socket-activation.ts';
+
+/** Where clients come from: a path, with who may connect, or a socket that is open. */
+export type SocketChoice =
+  | { readonly kind: 'path'; readonly path: string; readonly access: SocketAccess }
+  | { readonly kind: 'fd'; readonly fd: number };
 
 /** What the program is asked to do. */
 export interface VhostUserBlkConfig {
-  readonly socket:
-    | { readonly kind: 'path'; readonly path: string }
-    | { readonly kind: 'fd'; readonly fd: number };
+  readonly socket: SocketChoice;
   readonly disk: DiskSpecification;
   readonly numQueues: number;
   readonly queueSize: number;
@@ -28,6 +39,7 @@ export interface VhostUserBlkConfig {
   readonly serial: string;
   readonly maxPollUs: number;
   readonly engine: EngineChoice;
+  readonly sandbox: SandboxMode;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
@@ -65,6 +77,8 @@ export function createCommand(version: string): Command {
       'serve the socket open as this descriptor',
       integer(0, 2 ** 31 - 1),
     ),
+    option('--socket-mode <mode>', 'permissions of the socket (default: 0600)', socketMode),
+    option('--socket-owner <user[:group]>', 'whose the socket is to be', socketOwner),
     option('-b, --blk-file <path>', 'the disk: a raw image or a block device', path),
     option('--disk <kind,name=value,...>', 'another kind of disk, e.g. null,size=1G', diskSource),
     new Option('-r, --read-only', 'let the guest read only'),
@@ -105,6 +119,11 @@ export function createCommand(version: string): Command {
       oneOf(ENGINE_CHOICES),
     ),
     option(
+      '--sandbox <mode>',
+      `give up what is not needed: ${SANDBOX_MODES.join(', ')}`,
+      oneOf(SANDBOX_MODES),
+    ).default('auto'),
+    option(
       '--log-level <level>',
       `what to log: ${LOG_LEVELS.join(', ')}`,
       oneOf(LOG_LEVELS),
@@ -124,6 +143,8 @@ type LockingMode = (typeof LOCKING_MODES)[number];
 interface RawOptions {
   readonly socketPath?: string;
   readonly fd?: number;
+  readonly socketMode?: number;
+  readonly socketOwner?: SocketOwner;
   readonly blkFile?: string;
   readonly disk?: DiskSpecification['source'];
   readonly readOnly?: boolean;
@@ -137,23 +158,44 @@ interface RawOptions {
   readonly pollMaxUs: number;
   readonly locking: LockingMode;
   readonly engine?: EngineChoice;
+  readonly sandbox: SandboxMode;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
 
-/** What a parsed command line asks for. Throws a `UsageError`. */
-export function configOf(command: Command): VhostUserBlkConfig {
-  const raw = command.opts<RawOptions>();
-  if ((raw.socketPath === undefined) === (raw.fd === undefined)) {
+/** Where clients come from. Throws a `UsageError`. */
+function socketOf(raw: RawOptions, activated: number | undefined): SocketChoice {
+  const given = [raw.socketPath, raw.fd].filter((value) => value !== undefined).length;
+  if (activated !== undefined && given > 0) {
+    throw new UsageError('a socket was passed in LISTEN_FDS: --socket-path and --fd contradict it');
+  }
+  if (activated === undefined && given !== 1) {
     throw new UsageError('give either --socket-path or --fd');
   }
+  if (raw.socketPath !== undefined) {
+    const mode = raw.socketMode === undefined ? {} : { mode: raw.socketMode };
+    return { kind: 'path', path: raw.socketPath, access: { ...mode, ...raw.socketOwner } };
+  }
+  if (raw.socketMode !== undefined || raw.socketOwner !== undefined) {
+    throw new UsageError('--socket-mode and --socket-owner are for --socket-path');
+  }
+  return { kind: 'fd', fd: raw.fd ?? activated ?? -1 };
+}
+
+/**
+ * What a parsed command line asks for. Throws a `UsageError`.
+ *
+ * @param activated - the descriptor of a socket that a service manager has passed, if any.
+ */
+export function configOf(
+  command: Command,
+  activated: number | undefined = activationSocket(process.env, process.pid),
+): VhostUserBlkConfig {
+  const raw = command.opts<RawOptions>();
+  const socket = socketOf(raw, activated);
   if ((raw.blkFile === undefined) === (raw.disk === undefined)) {
     throw new UsageError('give either --blk-file or --disk');
   }
-  const socket =
-    raw.fd === undefined
-      ? ({ kind: 'path', path: raw.socketPath ?? '' } as const)
-      : ({ kind: 'fd', fd: raw.fd } as const);
   return {
     socket,
     disk: {
@@ -169,6 +211,7 @@ export function configOf(command: Command): VhostUserBlkConfig {
     serial: raw.serial,
     maxPollUs: raw.pollMaxUs,
     engine: raw.engine ?? environmentEngine(),
+    sandbox: raw.sandbox,
     logLevel: raw.logLevel,
     logFormat: raw.logFormat,
   };

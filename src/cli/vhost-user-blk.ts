@@ -19,6 +19,7 @@ import { openDisk, StorageError } from '../storage/index.ts';
 import { exitNow, type Logger } from '../sys/index.ts';
 import { createCliLogger } from './cli-logger.ts';
 import { EXIT_FAILURE, fail, parseOrExit } from './program.ts';
+import { Sandbox } from './sandbox.ts';
 import { configOf, createCommand, type VhostUserBlkConfig } from './vhost-user-blk-options.ts';
 
 const PROGRAM = 'vhost-user-blk';
@@ -45,10 +46,16 @@ async function run(config: VhostUserBlkConfig, logger: Logger): Promise<void> {
   let socket: ServerSocket | undefined;
   try {
     socket =
-      config.socket.kind === 'path' ? listenAt(config.socket.path) : adoptSocket(config.socket.fd);
+      config.socket.kind === 'path'
+        ? listenAt(config.socket.path, config.socket.access)
+        : adoptSocket(config.socket.fd);
+    const sandbox = new Sandbox(config.sandbox, socket.removal);
+    const { landlockRuleset } = sandbox;
     const { numQueues, queueSize, threads, serial, maxPollUs, engine } = config;
     const settings = { numQueues, queueSize, threads, serial, maxPollUs, engine, logger };
-    const server = await VhostUserBlkServer.start({ disk, socket, ...settings });
+    const server = await VhostUserBlkServer.start({ disk, socket, landlockRuleset, ...settings });
+    // Before the event loop turns again: no client has been accepted yet.
+    sandbox.enter(logger);
     logger.info(disk.description);
     logger.info(
       config.socket.kind === 'path'

@@ -7,7 +7,8 @@ export type ExportErrorCode =
   | 'SOCKET_IN_USE'
   | 'SOCKET_FAILED'
   | 'SOCKET_BAD_FD'
-  | 'ENGINE_REFUSED';
+  | 'ENGINE_REFUSED'
+  | 'SANDBOX_REFUSED';
 
 /** An export cannot be set up. The message is one line for the person who asked. */
 export class ExportError extends CodedError<ExportErrorCode> {

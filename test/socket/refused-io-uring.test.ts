@@ -6,10 +6,13 @@ import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { type CliRun, runCli } from '../support/cli-run.ts';
 import { type CleanUp, imageFolder } from '../support/image-folder.ts';
+import { refusalOf } from '../support/refusal.ts';
 import { ServerProgram } from '../support/server-program.ts';
 
 const BLKIO = new URL('../../src/blkio/index.js', import.meta.url).href;
-const REFUSAL = new URL('../support/refuse-io-uring.js', import.meta.url).href;
+/** The same number on all machines. */
+const IO_URING_SETUP = 425;
+const REFUSAL = refusalOf([IO_URING_SETUP], 'EPERM');
 const LIMIT_MS = 30_000;
 const SIZE_BYTES = 65536;
 

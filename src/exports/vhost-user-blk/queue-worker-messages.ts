@@ -19,6 +19,8 @@ export interface QueueWorkerData {
   readonly maxPollUs: number;
   /** The bell. */
   readonly wakeFd: number;
+  /** A Landlock ruleset for the worker to restrict itself by, once it has read its own modules. */
+  readonly landlockRuleset?: number | undefined;
 }
 
 /** From the main thread. Every command but the last is answered, in any order. */
@@ -39,6 +41,8 @@ export type QueueWorkerMessage =
       readonly kind: 'ready';
       readonly engine: string;
       readonly because: string;
+      /** Why Landlock does not restrict the worker, if it was to. */
+      readonly landlockRefusal: string | undefined;
     }
   | { readonly kind: 'done'; readonly id: number; readonly base: number }
   | { readonly kind: 'broken'; readonly index: number; readonly reason: string };

@@ -3,14 +3,30 @@
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { adoptDisk } from '../../storage/index.ts';
-import { BlockingHome, createReactor } from '../../sys/index.ts';
+import { BlockingHome, createReactor, restrictByLandlock, SystemError } from '../../sys/index.ts';
 import { DeviceState } from '../../virtio-blk/index.ts';
 import { QueueRunner } from './queue-runner.ts';
 import type { QueueCommand, QueueWorkerData, QueueWorkerMessage } from './queue-worker-messages.ts';
 
+/**
+ * Give up what a worker does not need, now that it has read its modules. Returns why it is refused:
+ * the thread that made the ruleset is refused it, too, and decides what becomes of that.
+ */
+function restrict(landlockRuleset: number | undefined): string | undefined {
+  if (landlockRuleset === undefined) return undefined;
+  try {
+    restrictByLandlock(landlockRuleset);
+    return undefined;
+  } catch (error) {
+    if (error instanceof SystemError) return error.message;
+    throw error;
+  }
+}
+
 async function work(data: QueueWorkerData): Promise<void> {
   const port = parentPort;
   if (port === null) throw new Error('this module is the body of a worker thread');
+  const landlockRefusal = restrict(data.landlockRuleset);
   const say = (message: QueueWorkerMessage): void => port.postMessage(message);
   const { reactor, because } = createReactor('blocking', data.engine);
   const home = new BlockingHome(reactor, data.maxPollUs);
@@ -66,7 +82,7 @@ async function work(data: QueueWorkerData): Promise<void> {
       home.yieldToEventLoop();
     },
   });
-  say({ kind: 'ready', engine: reactor.engine, because });
+  say({ kind: 'ready', engine: reactor.engine, because, landlockRefusal });
   await home.run();
   reactor[Symbol.dispose]();
 }

@@ -74,6 +74,9 @@ export class RemoteQueueHost implements QueueHost {
       worker.on('message', (message: QueueWorkerMessage) => {
         if (message.kind !== 'ready') return;
         logger.info(`queue worker uses ${message.engine}: ${message.because}`);
+        if (message.landlockRefusal !== undefined) {
+          logger.warn(`queue worker is not restricted: ${message.landlockRefusal}`);
+        }
         worker.off('error', reject);
         resolve();
       });

@@ -61,6 +61,11 @@ export interface VhostUserBlkOptions {
   readonly maxPollUs?: number;
   readonly engine?: EngineChoice;
   readonly logger?: Logger;
+  /**
+   * A Landlock ruleset that the queue threads restrict themselves by. The calling thread, and with
+   * `threads` 0 that is all of them, is the caller's to restrict.
+   */
+  readonly landlockRuleset?: Fd | undefined;
 }
 
 /** How long to wait when a client cannot be accepted (out of descriptors, say). */
@@ -94,7 +99,9 @@ export class VhostUserBlkServer {
   #resolveEnded: () => void = () => {};
   #rejectEnded: (error: Error) => void = () => {};
 
-  /** Start to serve. Resolves when clients are accepted; rejects with an `ExportError`. */
+  /**
+   * Start to serve. Resolves when clients are accepted, and all threads run; rejects with an `ExportError`.
+   */
   static async start(options: VhostUserBlkOptions): Promise<VhostUserBlkServer> {
     const settings = { ...VHOST_USER_BLK_DEFAULTS, logger: silentLogger, ...options };
     const { disk, socket, numQueues, logger, engine } = settings;
@@ -109,7 +116,9 @@ export class VhostUserBlkServer {
     const onFailure = (error: Error): void => {
       if (server !== undefined) server.#rejectEnded(error);
     };
-    const remote = { disk: disk.share(), state: state.buffer, counters, serial, maxPollUs, engine };
+    const landlockRuleset = options.landlockRuleset?.number;
+    const thread = { serial, maxPollUs, engine, landlockRuleset };
+    const remote = { disk: disk.share(), state: state.buffer, counters, ...thread };
     const hosts: readonly QueueHost[] =
       threads === 0
         ? [new LocalQueueHost({ reactor, disk, state, counters, serial })]
@@ -118,6 +127,8 @@ export class VhostUserBlkServer {
               RemoteQueueHost.start({ ...remote, logger, onFailure }),
             ),
           );
+    // Who confines the process after this must not take away what a thread still has to load.
+    await home.ready;
     const device = new BlockDevice({
       disk: disk.info,
       numQueues,

@@ -27,6 +27,11 @@ export class AttachedHome {
     this.#pumpSoon();
   }
 
+  /** Resolves when its threads, if it has some, have started: they read no files any more. */
+  get ready(): Promise<void> {
+    return this.#notifier.ready;
+  }
+
   /** Whether waiting for work keeps the process alive; it does at first. */
   setReferenced(referenced: boolean): void {
     this.#isReferenced = referenced;

@@ -33,6 +33,7 @@ function removeRelay(relay: EpollNotifier): void {
 
 /** See the module's comment. */
 export class EpollNotifier implements Notifier {
+  readonly ready: Promise<void>;
   readonly #engine: EpollEngine;
   readonly #armFd: Fd;
   readonly #stopFd: Fd;
@@ -59,7 +60,12 @@ export class EpollNotifier implements Notifier {
     };
     const worker = new Worker(new URL('./epoll-relay.js', import.meta.url), { workerData });
     // Until then it keeps the process alive: to end a thread that loads native code is fatal.
-    worker.once('message', () => worker.unref());
+    this.ready = new Promise((resolve) => {
+      worker.once('message', () => {
+        worker.unref();
+        resolve();
+      });
+    });
     addRelay(this);
     worker.once('error', (error) => {
       // Closed before the thread had started: its descriptors were gone.

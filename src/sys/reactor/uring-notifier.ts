@@ -42,6 +42,7 @@ export function wakeSocket(fd: Fd, onData: () => void): NodeSocket {
 
 /** See the module's comment. */
 export class UringNotifier implements Notifier {
+  readonly ready: Promise<void> = Promise.resolve();
   readonly #ring: IoUring;
   readonly #eventFd: Fd;
   readonly #sendEnd: Fd;

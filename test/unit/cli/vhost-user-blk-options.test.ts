@@ -21,12 +21,20 @@ after(() => {
   if (engine !== undefined) process.env.VHOSTKIT_ENGINE = engine;
 });
 
-function parse(...argv: readonly string[]): VhostUserBlkConfig {
+/** @param activated - the descriptor of a socket that was passed by a service manager. */
+function parseActivated(
+  activated: number | undefined,
+  ...argv: readonly string[]
+): VhostUserBlkConfig {
   const command = createCommand('1.2.3')
     .exitOverride()
     .configureOutput({ writeErr: () => {}, writeOut: () => {} });
   command.parse(argv, { from: 'user' });
-  return configOf(command);
+  return configOf(command, activated);
+}
+
+function parse(...argv: readonly string[]): VhostUserBlkConfig {
+  return parseActivated(undefined, ...argv);
 }
 
 /** The complaint about a command line. */
@@ -41,7 +49,7 @@ function complaint(...argv: readonly string[]): string {
 }
 
 const DEFAULTS: VhostUserBlkConfig = {
-  socket: { kind: 'path', path: '/run/disk.sock' },
+  socket: { kind: 'path', path: '/run/disk.sock', access: {} },
   disk: {
     source: { kind: 'file', path: 'image.raw' },
     readOnly: false,
@@ -54,6 +62,7 @@ const DEFAULTS: VhostUserBlkConfig = {
   serial: 'vhostkit',
   maxPollUs: 100,
   engine: 'auto',
+  sandbox: 'auto',
   logLevel: 'info',
   logFormat: 'text',
 };
@@ -91,6 +100,8 @@ test('every option changes what it is about, and nothing else', () => {
     ['--poll-max-us=0', { maxPollUs: 0 }],
     ['--poll-max-us=1000000', { maxPollUs: 1_000_000 }],
     ['--locking=off', { disk: { ...disk, locking: false } }],
+    ['--sandbox=on', { sandbox: 'on' }],
+    ['--sandbox=off', { sandbox: 'off' }],
     ['--engine=epoll', { engine: 'epoll' }],
     ['--engine=io_uring', { engine: 'io_uring' }],
     ['--log-level=debug', { logLevel: 'debug' }],
@@ -161,6 +172,11 @@ test('values out of bounds are refused, with the bounds', () => {
     ['--cache', ['', 'unsafe', 'None'], /one of writeback, none, writethrough/],
     ['--locking', ['', 'yes', 'true', 'auto'], /one of on, off/],
     ['--engine', ['', 'libaio'], /one of auto, io_uring, epoll/],
+    ['--sandbox', ['', 'yes'], /one of auto, on, off/],
+    ['--socket-mode', ['', '8', '0999', '1777', 'rw-rw----'], /permissions in octal/],
+    ['--socket-owner', ['', ':', 'a:b:c', '0:'], /of the form user, user:group or :group/],
+    ['--socket-owner', ['no-such-user', '4294967295'], /There is no user/],
+    ['--socket-owner', [':no-such-group', '0:-1'], /There is no group/],
     ['--log-level', ['', 'trace', 'INFO'], /one of error, warn, info, debug/],
     ['--log-format', ['', 'xml'], /one of text, json/],
     ['--socket-path', [''], /must be a path/],
@@ -177,11 +193,14 @@ test('values out of bounds are refused, with the bounds', () => {
 
 test('every option that takes a value is refused when given twice', () => {
   const options = createCommand('1').options.filter(({ required }) => required);
-  assert.equal(options.length, 15);
+  assert.equal(options.length, 18);
   const good: Record<string, string> = {
     '--disk': 'null,size=1M',
     '--cache': 'none',
     '--locking': 'on',
+    '--sandbox': 'on',
+    '--socket-mode': '0660',
+    '--socket-owner': 'root',
     '--engine': 'auto',
     '--log-level': 'warn',
     '--log-format': 'json',
@@ -208,4 +227,33 @@ test('what is no option is refused', () => {
   assert.match(complaint(...SOCKET, ...DISK, '--num-queue=2'), /Did you mean --num-queues/);
   assert.match(complaint(...SOCKET, ...DISK, '--read-only=on'), /unknown option/);
   assert.match(complaint('-s'), /argument missing/);
+});
+
+test('the socket may be given permissions and an owner, by name or number', () => {
+  const path = '/run/disk.sock';
+  const cases: readonly (readonly [args: readonly string[], access: object])[] = [
+    [['--socket-mode=0660'], { mode: 0o660 }],
+    [['--socket-mode=777'], { mode: 0o777 }],
+    [['--socket-owner=root'], { user: 0 }],
+    [['--socket-owner=root:root'], { user: 0, group: 0 }],
+    [['--socket-owner=:107'], { group: 107 }],
+    [['--socket-owner=64055:107', '--socket-mode=0600'], { mode: 0o600, user: 64055, group: 107 }],
+  ];
+  for (const [args, access] of cases) {
+    assert.deepEqual(parse(...SOCKET, ...DISK, ...args).socket, { kind: 'path', path, access });
+  }
+});
+
+test('a socket that a service manager has passed is served, and excludes others', () => {
+  assert.deepEqual(parseActivated(3, ...DISK).socket, { kind: 'fd', fd: 3 });
+  for (const other of [SOCKET, ['--fd=3']]) {
+    assert.throws(() => parseActivated(3, ...DISK, ...other), /--socket-path and --fd contradict/);
+  }
+});
+
+test('permissions and owners are for sockets that the program makes', () => {
+  for (const option of ['--socket-mode=0660', '--socket-owner=root']) {
+    assert.match(complaint(...DISK, '--fd=3', option), /are for --socket-path/);
+    assert.throws(() => parseActivated(3, ...DISK, option), /are for --socket-path/);
+  }
 });
