@@ -62,6 +62,9 @@ export async function startStorageDaemon(options: StorageDaemonOptions): Promise
   const pidFile = join(folder, 'pid');
   const args = [...daemonArguments(options), '--pidfile', pidFile];
   const daemon = spawnTied(PROGRAM, args, ['ignore', 'ignore', 'pipe']);
+  // Not before: the daemon looks at the file once more after it has made it, and ends if it is gone.
+  const removeFolder = (): void => rmSync(folder, { recursive: true, force: true });
+  void daemon.ended.then(removeFolder, removeFolder);
   let messages = '';
   daemon.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     messages += text;
@@ -72,8 +75,6 @@ export async function startStorageDaemon(options: StorageDaemonOptions): Promise
     daemon.child.kill('SIGKILL');
     await daemon.ended;
     throw new Error(`${PROGRAM} did not start: ${messages.trimEnd()}`, { cause: error });
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
   }
   const stop = (): Promise<void> => stopDaemon(daemon);
   return { pid: daemon.child.pid ?? 0, stop, [Symbol.asyncDispose]: stop };
