@@ -3,7 +3,12 @@
  * QEMU does for a guest's driver.
  */
 import { createEventFd, type Fd } from '../sys/index.ts';
-import { Frontend, type FrontendOptions, type FrontendSession } from '../vhost-user/index.ts';
+import {
+  F_LOG_ALL,
+  Frontend,
+  type FrontendOptions,
+  type FrontendSession,
+} from '../vhost-user/index.ts';
 import {
   firstBase,
   RingFeature,
@@ -43,7 +48,8 @@ export interface DriverQueue {
 
 const PART_ALIGNMENT = 4096;
 const PACKED = 1n << BigInt(RingFeature.RING_PACKED);
-const ALL_FEATURES = 2n ** 64n - 1n;
+/** But for the log of live migration, which is a VMM's to begin. */
+const ALL_FEATURES = (2n ** 64n - 1n) & ~(1n << BigInt(F_LOG_ALL));
 /** Of `struct virtio_blk_config`, what has been there since virtio 1.1. */
 const COMMON_CONFIG_BYTES = 60;
 

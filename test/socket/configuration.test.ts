@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { BlockDriver } from '../../src/testing/index.ts';
-import { F_LOG_ALL, F_PROTOCOL_FEATURES } from '../../src/vhost-user/index.ts';
+import { F_PROTOCOL_FEATURES } from '../../src/vhost-user/index.ts';
 import { BlockFeature, CONFIG_BYTES, ConfigOffset } from '../../src/virtio-blk/index.ts';
 import { RingFeature } from '../../src/virtqueue/index.ts';
 import { ServedDisk } from '../support/served-disk.ts';
@@ -17,7 +17,6 @@ const WRITABLE_FEATURES = setOf(
   ...Object.values(RingFeature),
   ...Object.values(BlockFeature).filter((bit) => bit !== BlockFeature.RO),
   F_PROTOCOL_FEATURES,
-  F_LOG_ALL,
 );
 
 /** Write a part of the configuration space as a driver does. */

@@ -29,9 +29,16 @@ class HeldQueue {
   #device: SplitRing;
 
   constructor(t: CleanUp) {
-    const region = MemoryRegion.allocate(queueBytes(SIZE));
+    const region = MemoryRegion.allocate(queueBytes(SIZE, 'split'));
     const events = QueueEvents.create();
-    this.memory = new QueueMemory({ index: 0, size: SIZE, region, offsetBytes: 0, events });
+    this.memory = new QueueMemory({
+      index: 0,
+      size: SIZE,
+      region,
+      offsetBytes: 0,
+      events,
+      format: 'split',
+    });
     this.#device = new SplitRing(this.memory.ring, false, 0);
     this.channel = new VirtioBlkChannel({
       ...{ memory: this.memory, reactor: this.#reactor, requests: this.#requests },
