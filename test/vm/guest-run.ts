@@ -46,6 +46,8 @@ export class GuestError extends Error {
   readonly code: GuestErrorCode;
   /** All that the guest printed. */
   readonly console: string;
+  /** The guest's script had begun. */
+  readonly wasUp: boolean;
 
   constructor(code: GuestErrorCode, message: string, output: GuestOutput, cause?: unknown) {
     const log = output.qemuLog === '' ? '' : `\nqemu: ${output.qemuLog.trimEnd()}`;
@@ -53,11 +55,13 @@ export class GuestError extends Error {
     super(`${message}${log}${tail}`, cause === undefined ? undefined : { cause });
     this.code = code;
     this.console = output.console;
+    this.wasUp = output.wasUp;
   }
 }
 
 interface GuestOutput {
   readonly console: string;
+  readonly wasUp: boolean;
   readonly qemuLog: string;
 }
 
@@ -103,7 +107,7 @@ class GuestRun {
   readonly #options: GuestOptions;
   readonly #process: TiedChild;
   readonly #reader = new ReportReader();
-  readonly #output = { console: '', qemuLog: '' };
+  readonly #output = { console: '', qemuLog: '', wasUp: false };
   /** Why this side ended the guest, if it did. */
   #stopped: { code: GuestErrorCode; message: string; cause?: unknown } | undefined;
   #upMs: number | undefined;
@@ -176,7 +180,9 @@ class GuestRun {
 
   #takeReport(port: Duplex, text: string): void {
     for (const step of this.#reader.push(text)) void this.#doStep(port, step);
-    if (this.#reader.up) this.#upMs ??= performance.now();
+    if (!this.#reader.up) return;
+    this.#upMs ??= performance.now();
+    this.#output.wasUp = true;
   }
 
   async #doStep(port: Duplex, name: string): Promise<void> {
