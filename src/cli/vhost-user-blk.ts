@@ -8,6 +8,7 @@
  * Exit codes: 0 after SIGTERM or SIGINT (and when the one connection given by --fd has
  * ended), 1 if it cannot serve, 2 for a wrong command line.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   adoptSocket,
   ExportError,
@@ -15,7 +16,7 @@ import {
   type ServerSocket,
   VhostUserBlkServer,
 } from '../exports/index.ts';
-import { openDisk, StorageError } from '../storage/index.ts';
+import { type Disk, openDisk, StorageError } from '../storage/index.ts';
 import { exitNow, type Logger } from '../sys/index.ts';
 import { createCliLogger } from './cli-logger.ts';
 import { EXIT_FAILURE, fail, parseOrExit } from './program.ts';
@@ -23,6 +24,9 @@ import { Sandbox } from './sandbox.ts';
 import { configOf, createCommand, type VhostUserBlkConfig } from './vhost-user-blk-options.ts';
 
 const PROGRAM = 'vhost-user-blk';
+/** How long to wait for an image that is in use, and between looks. */
+const LOCK_WAIT_MS = 1000;
+const LOCK_LOOK_MS = 20;
 /** Time for requests under way at the end; the promise is to be gone within a second. */
 const SHUTDOWN_TIMEOUT_MS = 800;
 /** What the schema in QEMU's docs/interop/vhost-user.json has for block devices. */
@@ -37,8 +41,25 @@ function parse(argv: readonly string[]): VhostUserBlkConfig {
   return parseOrExit(createCommand, configOf, argv);
 }
 
+/**
+ * Requests of a server that was killed hold the image's lock until they are done, which takes a
+ * moment: only who holds it longer is somebody else.
+ */
+async function openWhenFree(specification: VhostUserBlkConfig['disk']): Promise<Disk> {
+  const endMs = performance.now() + LOCK_WAIT_MS;
+  for (;;) {
+    try {
+      return openDisk(specification);
+    } catch (error) {
+      const isInUse = error instanceof StorageError && error.code === 'DISK_IN_USE';
+      if (!isInUse || performance.now() >= endMs) throw error;
+      await delay(LOCK_LOOK_MS);
+    }
+  }
+}
+
 async function run(config: VhostUserBlkConfig, logger: Logger): Promise<void> {
-  const disk = openDisk(config.disk);
+  const disk = await openWhenFree(config.disk);
   // From before there is a socket: a signal must not leave that behind.
   const stopSignal = firstStopSignal();
   let onHangUp = (): void => {};
