@@ -21,6 +21,18 @@ export interface MemoryRegion {
   readonly mapping: Mapping;
 }
 
+/** The region that has all of some memory, which the front-end names by its own address. */
+export function regionOfUser(
+  regions: readonly MemoryRegion[],
+  userAddress: number,
+  lengthBytes: number,
+): MemoryRegion | undefined {
+  return regions.find((region) => {
+    const offset = userAddress - region.userAddress;
+    return offset >= 0 && offset + lengthBytes <= region.sizeBytes;
+  });
+}
+
 /** See the module's comment. Used by one thread. */
 export class GuestMemory {
   readonly regions: readonly MemoryRegion[];
@@ -138,13 +150,14 @@ export class GuestMemory {
    * all of it is in one region.
    */
   viewUser(userAddress: number, lengthBytes: number): ArrayBuffer | undefined {
-    for (const region of this.regions) {
-      const offset = userAddress - region.userAddress;
-      if (offset >= 0 && offset + lengthBytes <= region.sizeBytes) {
-        return region.mapping.view(offset, lengthBytes);
-      }
-    }
-    return undefined;
+    const region = regionOfUser(this.regions, userAddress, lengthBytes);
+    return region?.mapping.view(userAddress - region.userAddress, lengthBytes);
+  }
+
+  /** Where the guest has that memory; `undefined` as for `viewUser`. */
+  guestAddressOfUser(userAddress: number, lengthBytes: number): number | undefined {
+    const region = regionOfUser(this.regions, userAddress, lengthBytes);
+    return region && region.guestAddress + (userAddress - region.userAddress);
   }
 
   /** Index of the region that holds an address, or -1. The last one found is tried first. */

@@ -2,12 +2,12 @@
  * Memory in which a back-end writes down what is under way, kept by the front-end for the next one:
  * a log for each ring, one after the other (vhost-user.rst, "Inflight I/O tracking").
  */
-import { fstatSync } from 'node:fs';
-import { createMemfd, type Fd, Mapping, SystemError, sealSize } from '../sys/index.ts';
+import { createMemfd, type Fd, type Mapping, sealSize } from '../sys/index.ts';
 import { inflightLogBytes } from '../virtqueue/index.ts';
 import type { InflightPart } from './backend-device.ts';
 import { ProtocolError } from './errors.ts';
 import type { RequestOf } from './messages.ts';
+import { mapSharedFile } from './shared-file.ts';
 
 /** How the messages GET_INFLIGHT_FD and SET_INFLIGHT_FD describe it. */
 export type InflightDescription = RequestOf<'GET_INFLIGHT_FD'>;
@@ -59,23 +59,17 @@ export class InflightArea {
     checkShape(description, limits);
     const needed = numQueues * inflightLogBytes(queueSize);
     if (mmapSize < needed) throw badArea(`of ${mmapSize} bytes, which must be ${needed}`);
-    const end = mmapOffset + mmapSize;
-    const stats = fstatSync(fd.number);
-    // A page beyond the end of its file would be a fatal signal when touched.
-    if (!stats.isFile() || !Number.isSafeInteger(end) || stats.size < end) {
-      throw badArea(`that ends at ${end} of ${stats.isFile() ? stats.size : 'no'} bytes of file`);
-    }
     if (mmapOffset % BigUint64Array.BYTES_PER_ELEMENT !== 0) {
       throw badArea(`that starts at ${mmapOffset}, which is misaligned`);
     }
     this.#numQueues = numQueues;
     this.#queueSize = queueSize;
-    try {
-      this.#mapping = Mapping.ofFile(fd.number, mmapOffset, mmapSize);
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      throw badArea(`cannot be mapped: ${error.message}`);
-    }
+    this.#mapping = mapSharedFile(fd, {
+      what: 'in-flight memory',
+      descriptor: 'the descriptor',
+      ...{ offsetBytes: mmapOffset, sizeBytes: mmapSize },
+      code: 'BAD_MEMORY',
+    });
   }
 
   /** The part of a ring, for one run. @throws ProtocolError if there is none that fits. */

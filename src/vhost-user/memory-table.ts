@@ -1,11 +1,11 @@
 /**
  * The memory regions of a session: checks what the front-end sends and maps it.
  */
-import { fstatSync } from 'node:fs';
-import type { MemoryRegion } from '../memory/index.ts';
-import { type Fd, Mapping, SystemError } from '../sys/index.ts';
+import { type MemoryRegion, regionOfUser } from '../memory/index.ts';
+import type { Fd } from '../sys/index.ts';
 import { ProtocolError } from './errors.ts';
 import type { RegionDescription } from './messages.ts';
+import { mapSharedFile } from './shared-file.ts';
 
 /** Most regions a session may have (as in QEMU, libvhost-user and rust-vmm). */
 export const MAX_MEMORY_SLOTS = 509;
@@ -74,13 +74,8 @@ export class MemoryTable {
 
   /** Where memory that lies in one region is mapped, or `undefined` if it does not. */
   hostAddress(userAddress: number, lengthBytes: number): number | undefined {
-    for (const region of this.#regions) {
-      const offset = userAddress - region.userAddress;
-      if (offset >= 0 && offset + lengthBytes <= region.sizeBytes) {
-        return region.mapping.address + offset;
-      }
-    }
-    return undefined;
+    const region = regionOfUser(this.#regions, userAddress, lengthBytes);
+    return region && region.mapping.address + (userAddress - region.userAddress);
   }
 }
 
@@ -106,20 +101,11 @@ function overlaps(start: number, otherStart: number, size: number, otherSize: nu
 
 function mapRegion(description: RegionDescription, fd: Fd): MemoryRegion {
   const { guestAddress, userAddress, sizeBytes, mmapOffset } = description;
-  const stats = fstatSync(fd.number);
-  // A page beyond the end of its file would be a fatal signal when touched.
-  if (!stats.isFile() || stats.size < mmapOffset + sizeBytes) {
-    const what = stats.isFile() ? `a file of ${stats.size} bytes` : 'no file';
-    throw new ProtocolError(
-      'BAD_MEMORY',
-      `the descriptor of a region is ${what}, the region ends at ${mmapOffset + sizeBytes}`,
-    );
-  }
-  try {
-    const mapping = Mapping.ofFile(fd.number, mmapOffset, sizeBytes);
-    return { guestAddress, userAddress, sizeBytes, mapping };
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new ProtocolError('BAD_MEMORY', `cannot map: ${error.message}`, { cause: error });
-  }
+  const mapping = mapSharedFile(fd, {
+    what: 'region',
+    descriptor: 'the descriptor of a region',
+    ...{ offsetBytes: mmapOffset, sizeBytes },
+    code: 'BAD_MEMORY',
+  });
+  return { guestAddress, userAddress, sizeBytes, mapping };
 }

@@ -2,12 +2,12 @@
  * The dirty log of a session: checks and maps what the front-end sends (SET_LOG_BASE, SET_LOG_FD),
  * and hands it to the device.
  */
-import { fstatSync } from 'node:fs';
 import { LOG_PAGE_BYTES, type MemoryRegion } from '../memory/index.ts';
-import { type Fd, isEventFd, MAX_VIEW_BYTES, Mapping, SystemError } from '../sys/index.ts';
+import { type Fd, isEventFd, MAX_VIEW_BYTES, type Mapping } from '../sys/index.ts';
 import type { BackendDevice } from './backend-device.ts';
 import { ProtocolError } from './errors.ts';
 import type { RequestOf } from './messages.ts';
+import { mapSharedFile } from './shared-file.ts';
 
 /** Largest log: one view of memory, bits for 32 TiB of guest addresses. */
 const MAX_LOG_BYTES = MAX_VIEW_BYTES;
@@ -76,23 +76,16 @@ function mapLog(
   if (sizeBytes === 0 || sizeBytes > MAX_LOG_BYTES) {
     throw new ProtocolError('BAD_LOG', `a log of ${sizeBytes} bytes: 1 to ${MAX_LOG_BYTES}`);
   }
-  const stats = fstatSync(fd.number);
-  const end = offset + sizeBytes;
-  // A page beyond the end of its file would be a fatal signal when touched.
-  if (!stats.isFile() || !Number.isSafeInteger(end) || stats.size < end) {
-    const what = stats.isFile() ? `a file of ${stats.size} bytes` : 'no file';
-    throw new ProtocolError('BAD_LOG', `the descriptor is ${what}, the log ends at ${end}`);
-  }
   const memoryEnd = Math.max(0, ...regions.map((region) => region.guestAddress + region.sizeBytes));
   if (memoryEnd > sizeBytes * COVERED_PER_BYTE) {
     // To go on would be a migration that loses pages, and nobody would know.
     const where = `memory ends at 0x${memoryEnd.toString(16)}`;
     throw new ProtocolError('BAD_LOG', `a log of ${sizeBytes} bytes is too small: ${where}`);
   }
-  try {
-    return Mapping.ofFile(fd.number, offset, sizeBytes);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new ProtocolError('BAD_LOG', `cannot map: ${error.message}`, { cause: error });
-  }
+  return mapSharedFile(fd, {
+    what: 'log',
+    descriptor: 'the descriptor',
+    ...{ offsetBytes: offset, sizeBytes },
+    code: 'BAD_LOG',
+  });
 }

@@ -25,7 +25,7 @@ export interface RingMemory {
   /** The device area. */
   readonly used: ArrayBuffer;
   /** Where the guest has the descriptor area, to which the device of a packed ring writes. */
-  readonly descriptorsGuestAddress?: number;
+  readonly descriptorsGuestAddress?: number | undefined;
 }
 
 /** A number for each of a ring's parts. */

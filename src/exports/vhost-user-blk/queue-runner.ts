@@ -129,15 +129,6 @@ export class QueueRunner {
     return requests;
   }
 
-  /** Where the guest has what the front-end has at an address; 0: nowhere. */
-  #guestAddress(userAddress: number): number {
-    const region = this.#memory.regions.find(
-      ({ userAddress: start, sizeBytes }) =>
-        userAddress >= start && userAddress - start < sizeBytes,
-    );
-    return region === undefined ? 0 : region.guestAddress + (userAddress - region.userAddress);
-  }
-
   #mapRing(setup: RingSetup, logMapping: Mapping | undefined): DeviceRing {
     const format = ringFormat(setup.features);
     const bytes = ringBytes(setup.size, format);
@@ -151,7 +142,10 @@ export class QueueRunner {
       descriptors: view(setup.descriptorAddress, bytes.descriptors),
       available: view(setup.availableAddress, bytes.available),
       used: view(setup.usedAddress, bytes.used),
-      descriptorsGuestAddress: this.#guestAddress(setup.descriptorAddress),
+      descriptorsGuestAddress: this.#memory.guestAddressOfUser(
+        setup.descriptorAddress,
+        bytes.descriptors,
+      ),
     };
     const eventIdx = (setup.features & (1n << BigInt(RingFeature.EVENT_IDX))) !== 0n;
     return createDeviceRing(format, memory, eventIdx, setup.base, logOf(setup, logMapping));

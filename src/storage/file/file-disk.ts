@@ -5,7 +5,7 @@ import { type FileIoHandler, type Reactor, SharedMutex, SyncFileIo } from '../..
 import type { Disk, DiskChannel, DiskClaim, DiskInfo, DiskRequestHandler } from '../disk.ts';
 import type { DiskRequests } from '../disk-requests.ts';
 import { FileChannel, type FilePaths } from './file-channel.ts';
-import { diskSizeBytes } from './file-size.ts';
+import { fileSizeBytes, wholeSectors } from './file-size.ts';
 import { PageCacheWrites } from './page-cache-writes.ts';
 import { UnalignedIo } from './unaligned-io.ts';
 import { ZeroPages } from './zero-pages.ts';
@@ -87,7 +87,12 @@ export class FileDisk implements Disk {
   }
 
   currentSizeBytes(): number {
-    return diskSizeBytes(this.#handle.fd, this.#handle.isBlockDevice);
+    return wholeSectors(this.fileSizeBytes());
+  }
+
+  /** Size of the file as of now, to the byte. */
+  fileSizeBytes(): number {
+    return fileSizeBytes(this.#handle.fd, this.#handle.isBlockDevice);
   }
 
   share(): FileDiskHandle {

@@ -18,7 +18,7 @@ import {
 import type { DiskClaim, DiskInfo } from '../disk.ts';
 import { StorageError } from '../errors.ts';
 import { type FileAccess, FileDisk, type FileDiskHandle } from './file-disk.ts';
-import { diskSizeBytes } from './file-size.ts';
+import { wholeSectors } from './file-size.ts';
 import { lockImage, unlockImage } from './image-lock.ts';
 
 /** How the host's page cache is used, as in QEMU's `cache=`. */
@@ -186,7 +186,7 @@ function inspect(
 ): DiskInfo {
   const { path } = options;
   const device = stats.isBlockDevice() ? blockDeviceGeometry(fd) : undefined;
-  const sizeBytes = diskSizeBytes(fd, stats.isBlockDevice());
+  const sizeBytes = wholeSectors(device?.sizeBytes ?? stats.size);
   if (sizeBytes === 0 && !options.mayBeEmpty) {
     throw new StorageError('DISK_EMPTY', `cannot use ${path} as a disk: it is empty`);
   }

@@ -24,7 +24,7 @@ import {
 import { BlkioError, blkioCode } from '../../errors.ts';
 import type { Property } from '../../property-table.ts';
 import { type BlockLimits, blockLimits } from './block-limits.ts';
-import { fileSizeBytes, openFileQueue, shareFileQueue } from './shared-file-queue.ts';
+import { openFileQueue, shareFileQueue } from './shared-file-queue.ts';
 
 const DEFAULT_ENTRIES = 128;
 const MAX_ENTRIES = 4096;
@@ -160,7 +160,7 @@ export class IoUringDriver implements Driver {
   }
 
   capacityBytes(): number {
-    return fileSizeBytes(this.#file.disk);
+    return this.#file.disk.fileSizeBytes();
   }
 
   limits(): DeviceLimits {

@@ -1,12 +1,11 @@
 /** Queues of a file: in the thread that opened it, and in others by descriptors of their own. */
-import { fstatSync } from 'node:fs';
 import {
   type DiskRequestHandler,
   type DiskRequests,
   FileDisk,
   type FileDiskHandle,
 } from '../../../storage/index.ts';
-import { blockDeviceGeometry, duplicateFd, Fd, type Reactor } from '../../../sys/index.ts';
+import { duplicateFd, Fd, type Reactor } from '../../../sys/index.ts';
 import type { AdoptedChannel } from '../../channel-handle.ts';
 import type { QueueChannel } from '../../driver.ts';
 import type { Lease } from '../../lease.ts';
@@ -40,18 +39,12 @@ export function shareFileQueue(disk: FileDisk): FileQueueHandle {
   return { kind: 'io_uring', disk: { ...disk.share(), fd } };
 }
 
-/** The size of a file or block device as of now. */
-export function fileSizeBytes({ descriptor }: FileDisk): number {
-  const stats = fstatSync(descriptor);
-  return stats.isBlockDevice() ? blockDeviceGeometry(descriptor).sizeBytes : stats.size;
-}
-
 /** The other thread's side. */
 export function adoptFileQueue(handle: FileQueueHandle, lease: Lease): AdoptedChannel {
   const fd = new Fd(handle.disk.fd, 'disk');
   const disk = new FileDisk(handle.disk, () => fd.close());
   return {
-    capacityBytes: () => fileSizeBytes(disk),
+    capacityBytes: () => disk.fileSizeBytes(),
     open: (reactor, requests, handler) => openFileQueue(disk, reactor, requests, handler),
     close: () => {
       disk.close();
