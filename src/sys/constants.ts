@@ -39,6 +39,7 @@ export const Socket = {
   SOL_SOCKET: 1,
   SCM_RIGHTS: 1,
   SO_TYPE: 3,
+  SO_PEERCRED: 17,
   SO_ACCEPTCONN: 30,
   FIONBIO: 0x5421,
   MSG_DONTWAIT: 0x40,
@@ -51,8 +52,10 @@ export const Socket = {
 export const EventFdFlag = { CLOEXEC: 0o2000000, NONBLOCK: 0o4000 } as const;
 export const MemFdFlag = { CLOEXEC: 1, ALLOW_SEALING: 2 } as const;
 
-/** fcntl(2): open file description locks, duplicates, seals. */
+/** fcntl(2): descriptors' flags, open file description locks, duplicates, seals. */
 export const Fcntl = {
+  SETFD: 2,
+  CLOEXEC: 1,
   OFD_GETLK: 36,
   OFD_SETLK: 37,
   RDLCK: 0,
@@ -84,6 +87,7 @@ export const Fallocate = { KEEP_SIZE: 1, PUNCH_HOLE: 2, ZERO_RANGE: 16 } as cons
 
 /** ioctl_list(2) of block devices: linux/fs.h. */
 export const BlockIoctl = {
+  GET_READ_ONLY: 0x125e, // BLKROGET: int
   GET_SECTOR_SIZE: 0x1268, // BLKSSZGET: int
   GET_SIZE_BYTES: 0x80081272, // BLKGETSIZE64: u64
   GET_PHYSICAL_SIZE: 0x127b, // BLKPBSZGET: uint

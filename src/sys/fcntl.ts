@@ -15,3 +15,8 @@ export function fcntlNumber(fd: number, operation: number, argument: number): nu
 export function duplicateFd(fd: number, what: string): Fd {
   return new Fd(fcntlNumber(fd, Fcntl.DUPFD_CLOEXEC, 0), what);
 }
+
+/** Let no program that this one executes have the descriptor. @throws SystemError. */
+export function setCloseOnExec(fd: number): void {
+  fcntlNumber(fd, Fcntl.SETFD, Fcntl.CLOEXEC);
+}

@@ -8,6 +8,7 @@
 import { strict as assert } from 'node:assert';
 import { Errno, SystemError } from './errors.ts';
 import { lastErrno, libc } from './libc.ts';
+import { noteDescriptor, strikeDescriptor } from './thread-ledger.ts';
 
 /** An owned file descriptor. */
 export class Fd implements Disposable {
@@ -19,6 +20,7 @@ export class Fd implements Disposable {
     assert(Number.isInteger(number) && number >= 0, `not a file descriptor: ${number}`);
     this.#number = number;
     this.what = what;
+    noteDescriptor(number);
   }
 
   /** The descriptor's number. Throws when it was closed or released. */
@@ -36,19 +38,22 @@ export class Fd implements Disposable {
   release(): number {
     const number = this.number;
     this.#number = -1;
+    // Before it is closed: after that it may be another thread's.
+    strikeDescriptor(number);
     return number;
   }
 
   /**
-   * Close it. Throws an assertion error on a second call, and a `SystemError` if the kernel reports
-   * one (EIO: earlier writes were lost); the number is free again either way (close(2)).
+   * Close it. Throws an assertion error on a second call, and a `SystemError` EBADF if somebody else
+   * has closed the number. Other errors (EIO, EINTR) say that it is closed, and that writes may be
+   * lost, which nobody may rely on without fdatasync; with descriptors of others, such as a
+   * front-end's memory, they are the others' to choose.
    */
   close(): void {
     const number = this.release();
     if (libc.close(number) === 0) return;
     const errno = lastErrno();
-    // Linux frees the descriptor before it can be interrupted: EINTR here means closed.
-    if (errno !== Errno.EINTR) throw new SystemError('close', errno, this.what);
+    if (errno === Errno.EBADF) throw new SystemError('close', errno, this.what);
   }
 
   /** Close it unless that has been done: for `using` and for clean-up after errors. */

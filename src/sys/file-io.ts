@@ -34,6 +34,12 @@ export interface FileIo extends Writer {
   fdatasync(slot: number): number;
   /** @param mode - `Fallocate` flags. */
   fallocate(slot: number, mode: number, offsetBytes: number, lengthBytes: number): number;
+  /**
+   * Have a pending operation end soon: with -ECANCELED or -EINTR if it was not done, or not all of
+   * it, else with its result. Once it has ended, nothing of it goes on in the kernel. Absent: no
+   * operation is ever pending.
+   */
+  cancel?(slot: number): void;
   /** No operation may be pending. */
   close(): void;
 }

@@ -49,6 +49,15 @@ export function directIoAlignment(fd: number): DirectIoAlignment | undefined {
   return offsetBytes === 0 ? undefined : { memoryBytes, offsetBytes };
 }
 
+/**
+ * Whether a block device refuses writes, set so by its administrator or by what it is. It can be
+ * opened to be written all the same.
+ */
+export function isReadOnlyDevice(fd: number): boolean {
+  const value = new DataView(new ArrayBuffer(4));
+  return libc.ioctl(fd, BlockIoctl.GET_READ_ONLY, value) === 0 && value.getInt32(0, true) !== 0;
+}
+
 /** Ask a block device for its sizes. */
 export function blockDeviceGeometry(fd: number): BlockDeviceGeometry {
   const value = new DataView(new ArrayBuffer(8));

@@ -1,6 +1,6 @@
 /** Files by descriptor: opening, and transfers of whole buffers in native memory. */
 import { Open } from './constants.ts';
-import { Errno, SystemError } from './errors.ts';
+import { call, Errno, SystemError } from './errors.ts';
 import { Fd } from './fd.ts';
 import { lastErrno, libc } from './libc.ts';
 
@@ -11,6 +11,19 @@ export function openFile(path: string, flags: number): Fd {
     if (fd >= 0) return new Fd(fd, path);
     const errno = lastErrno();
     if (errno !== Errno.EINTR) throw new SystemError('open', errno, path);
+  }
+}
+
+/**
+ * Another open file description of an open file, to read: also of one that has been deleted.
+ * `undefined` where there is none to be had: without /proc, without permission, in a sandbox.
+ */
+export function openAgain(fd: number): Fd | undefined {
+  try {
+    return openFile(`/proc/self/fd/${fd}`, Open.RDONLY);
+  } catch (error) {
+    if (error instanceof SystemError) return undefined;
+    throw error;
   }
 }
 
@@ -46,4 +59,9 @@ export function readAt(fd: number, address: number, bytes: number, offset: numbe
 /** Write `bytes` at `offset` from memory at `address`: bytes written, or a negative errno. */
 export function writeAt(fd: number, address: number, bytes: number, offset: number): number {
   return transferAll(libc.pwrite, fd, address, bytes, offset);
+}
+
+/** Make a regular file so large; what is added reads as zeros. Throws a `SystemError`. */
+export function resizeFile(fd: number, bytes: number): void {
+  call('ftruncate', fd, bytes);
 }

@@ -4,6 +4,7 @@
  */
 
 export { bufferAddress } from './buffer-address.ts';
+export { abandonAll, type Closable, takeAll, useAndClose } from './closing.ts';
 export { CodedError } from './coded-error.ts';
 export {
   allowBeneath,
@@ -29,10 +30,17 @@ export {
   signalEvent,
 } from './eventfd.ts';
 export { exitNow } from './exit-now.ts';
-export { duplicateFd } from './fcntl.ts';
+export { duplicateFd, setCloseOnExec } from './fcntl.ts';
 export { closeAll, Fd } from './fd.ts';
-export { openFile, readAt, writeAt } from './file.ts';
-export { type FileIo, type FileIoHandler, PENDING, SyncFileIo, type Writer } from './file-io.ts';
+export { openAgain, openFile, readAt, resizeFile, writeAt } from './file.ts';
+export {
+  type FileIo,
+  type FileIoHandler,
+  joinHalves,
+  PENDING,
+  SyncFileIo,
+  type Writer,
+} from './file-io.ts';
 export {
   type BlockDeviceGeometry,
   blockDeviceGeometry,
@@ -40,15 +48,28 @@ export {
   directIoAlignment,
   discardRange,
   isMemoryBacked,
+  isReadOnlyDevice,
 } from './file-probe.ts';
 export { FileRemoval } from './file-removal.ts';
 export { type CompletionSink, IoUring, type IoUringOptions } from './io-uring/io-uring.ts';
 export { IovecTable, SEGMENTS_PER_SLOT } from './iovec-table.ts';
+export { lendView, takeBack } from './lent-view.ts';
 export { type Logger, prefixedLogger, silentLogger } from './logger.ts';
 export { MAX_VIEW_BYTES, Mapping, type MappingHandle } from './mapping.ts';
 export { createMemfd, sealSize } from './memfd.ts';
-export { isByteLockedByOthers, lockByteShared, unlockByte } from './ofd-lock.ts';
+export { copyMemory } from './memory-copy.ts';
+export { type Clock, monotonicClock, readClock } from './monotonic-clock.ts';
+export { NativeCipher } from './native-cipher.ts';
+export {
+  isByteLockedByOthers,
+  lockByteExclusively,
+  lockByteShared,
+  unlockByte,
+} from './ofd-lock.ts';
+export { dieWithParent } from './parent-death.ts';
+export { listenerAt, type PeerProcess } from './peer-process.ts';
 export { unsupportedPlatform } from './platform.ts';
+export { RationedLogger } from './rationed-logger.ts';
 export { AttachedHome } from './reactor/attached-home.ts';
 export { BlockingHome } from './reactor/blocking-home.ts';
 export {
@@ -61,13 +82,16 @@ export {
 } from './reactor/create-reactor.ts';
 export type { CompletionEvent, EngineName, ReadinessHandler, Watch } from './reactor/engine.ts';
 export { type PollSource, Reactor } from './reactor/reactor.ts';
-export type { Timer } from './reactor/timers.ts';
+export type { Alarm, Timer } from './reactor/timers.ts';
+export { isSameFile } from './same-file.ts';
 export { SharedMutex } from './shared-mutex.ts';
-export { nextData, nextHole } from './sparse-file.ts';
+export { type DataRange, dataRanges } from './sparse-file.ts';
+export { ThreadLedger } from './thread-ledger.ts';
 export {
   acceptUnix,
   connectUnix,
   createSocketPair,
+  isConnectedTo,
   isHungUp,
   listenUnix,
   MAX_MESSAGE_FDS,

@@ -1,8 +1,8 @@
 /**
  * The C library functions vhostkit calls, declared once.
  *
- * SAFETY: this table is the only place where native code is bound. Every argument of kind
- * `address` is a number the caller got from a live `Mapping`; the callee may read or write there
+ * SAFETY: this table, and that of `native-cipher.ts`, are the only places where native code is
+ * bound. Every argument of kind `address` is a number the caller got from a live `Mapping`; the callee may read or write there
  * for as long as its manual page says. `bytes` arguments must stay referenced by the caller until
  * the call returns. All functions return -1 and set errno on failure unless noted, and are called
  * from the thread that owns the arguments.
@@ -38,6 +38,7 @@ const FUNCTIONS = {
   _exit: ['int', ['int']],
   accept4: ['int', ['int', 'bytes', 'bytes', 'int']],
   bind: ['int', ['int', 'bytes', 'uint']],
+  clock_gettime: ['int', ['int', 'address']],
   close: ['int', ['int']],
   connect: ['int', ['int', 'bytes', 'uint']],
   epoll_create1: ['int', ['int']],
@@ -51,6 +52,8 @@ const FUNCTIONS = {
   fstatfs: ['int', ['int', 'bytes']],
   ftruncate: ['int', ['int', 'offset']],
   getsockopt: ['int', ['int', 'int', 'int', 'bytes', 'bytes']],
+  getsockname: ['int', ['int', 'bytes', 'bytes']],
+  getpeername: ['int', ['int', 'bytes', 'bytes']],
   getgrnam: ['address', ['string']],
   getpwnam: ['address', ['string']],
   ioctl: ['int', ['int', 'size', 'bytes']],
@@ -80,17 +83,25 @@ const FUNCTIONS = {
   umask: ['int', ['uint']],
   unlinkat: ['int', ['int', 'address', 'int']],
   write: ['offset', ['int', 'address', 'size']],
-} as const satisfies Record<string, readonly ['int' | 'address' | 'offset', ArgumentKind[]]>;
+} as const satisfies FunctionTable;
 
 type Functions = typeof FUNCTIONS;
+
+/** C functions: name -> [result, arguments]. */
+export type FunctionTable = Readonly<
+  Record<string, readonly ['int' | 'address' | 'offset', readonly ArgumentKind[]]>
+>;
 
 /** Name of a bound C function. */
 export type LibcName = keyof Functions;
 
-/** The bound functions. Results are safe integers: no call here returns more than 2^53. */
-export type Libc = {
-  readonly [Name in LibcName]: (...args: ArgumentValues<Functions[Name][1]>) => number;
+/** Bound functions of a table. Results are safe integers: no call here returns more than 2^53. */
+export type BoundFunctions<Table extends FunctionTable> = {
+  readonly [Name in keyof Table]: (...args: ArgumentValues<Table[Name][1]>) => number;
 };
+
+/** The bound functions. */
+export type Libc = BoundFunctions<Functions>;
 
 type Koffi = typeof import('koffi');
 
@@ -104,10 +115,11 @@ function loadKoffi(): Koffi {
 
 const koffi = loadKoffi();
 
-function bind(): Libc {
+/** Bind functions that the process has, whichever library they are of. Throws if one is missing. */
+export function bindFunctions<Table extends FunctionTable>(table: Table): BoundFunctions<Table> {
   const library = koffi.load(null);
   const bound: Record<string, unknown> = {};
-  for (const [name, [result, args]] of Object.entries(FUNCTIONS)) {
+  for (const [name, [result, args]] of Object.entries(table)) {
     // mmap's failure value is all ones: as a signed integer it is the -1 of all the others.
     const resultType = result === 'int' ? 'int' : 'int64_t';
     bound[name] = library.func(
@@ -116,11 +128,11 @@ function bind(): Libc {
       args.map((kind) => NATIVE_TYPES[kind]),
     );
   }
-  return bound as Libc;
+  return bound as BoundFunctions<Table>;
 }
 
 /** The C library. */
-export const libc: Libc = bind();
+export const libc: Libc = bindFunctions(FUNCTIONS);
 
 /** errno of the last call of this thread that failed. */
 export function lastErrno(): number {

@@ -13,6 +13,7 @@ import { FileSystemMagic, Mmap } from './constants.ts';
 import { call } from './errors.ts';
 import { libc, viewMemory } from './libc.ts';
 import { MAX_PAGE_BYTES } from './platform.ts';
+import { noteRange, strikeRange } from './thread-ledger.ts';
 
 /** Longest single view, in bytes: Node 20 aborts on 4 GiB, and indices below 2^31 stay integers. */
 export const MAX_VIEW_BYTES: number = 2 ** 30;
@@ -47,7 +48,9 @@ class Range {
   /** Unmap when this thread and all others have let go. */
   releaseIfUnused(): void {
     if (!this.closed || this.liveViews > 0) return;
-    if (Atomics.sub(this.references, 0, 1) === 1) libc.munmap(this.start, this.sizeBytes);
+    if (Atomics.sub(this.references, 0, 1) !== 1) return;
+    strikeRange(this.start);
+    libc.munmap(this.start, this.sizeBytes);
   }
 }
 
@@ -55,6 +58,9 @@ const viewRegistry = new FinalizationRegistry<Range>((range) => {
   range.liveViews -= 1;
   range.releaseIfUnused();
 });
+
+/** How often to ask for memory that cannot be done without. */
+const MAX_ATTEMPTS = 3;
 
 /** A range of mapped memory. */
 export class Mapping implements Disposable {
@@ -103,6 +109,7 @@ export class Mapping implements Disposable {
     const start = call('mmap', 0, rangeBytes, protection, flags, fd, offset);
     const references = new Int32Array(new SharedArrayBuffer(4));
     references[0] = 1;
+    noteRange(start, rangeBytes);
     return new Mapping(start + lead, sizeBytes, new Range(start, rangeBytes, references), true);
   }
 
@@ -116,6 +123,7 @@ export class Mapping implements Disposable {
   /** A handle for another thread, which must `adopt()` and in the end `close()` it. */
   handle(): MappingHandle {
     assert(!this.#range.closed, 'use of a closed mapping');
+    strikeRange(this.#range.start);
     Atomics.add(this.#range.references, 0, 1);
     return {
       address: this.address,
@@ -146,11 +154,7 @@ export class Mapping implements Disposable {
     if (range.closed) return;
     range.closed = true;
     const isLastUse = range.liveViews === 0 && Atomics.load(range.references, 0) === 1;
-    if (this.#isOwner && !isLastUse) {
-      const flags = Mmap.PRIVATE | Mmap.ANONYMOUS | Mmap.NORESERVE | Mmap.FIXED;
-      const protection = Mmap.PROT_READ | Mmap.PROT_WRITE;
-      call('mmap', range.start, range.sizeBytes, protection, flags, -1, 0);
-    }
+    if (this.#isOwner && !isLastUse) replaceByZeros(range);
     range.releaseIfUnused();
   }
 
@@ -168,6 +172,19 @@ export class Mapping implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/**
+ * Lay fresh pages over a range. Where the kernel has no memory for that it may have unmapped the
+ * range by then, and somebody has views of it: to go on without would be a crash later.
+ */
+function replaceByZeros({ start, sizeBytes }: Range): void {
+  const flags = Mmap.PRIVATE | Mmap.ANONYMOUS | Mmap.NORESERVE | Mmap.FIXED;
+  const protection = Mmap.PROT_READ | Mmap.PROT_WRITE;
+  for (let attempt = 1; attempt < MAX_ATTEMPTS; attempt++) {
+    if (libc.mmap(start, sizeBytes, protection, flags, -1, 0) !== -1) return;
+  }
+  call('mmap', start, sizeBytes, protection, flags, -1, 0);
 }
 
 /** Size of the huge pages a file consists of, if it lies on hugetlbfs. */

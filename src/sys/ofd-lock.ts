@@ -17,7 +17,16 @@ function flock(type: number, startByte: number): DataView {
 
 /** Take a shared lock on one byte. False if somebody holds it exclusively. */
 export function lockByteShared(fd: number, byte: number): boolean {
-  if (libc.fcntl(fd, Fcntl.OFD_SETLK, flock(Fcntl.RDLCK, byte)) === 0) return true;
+  return lockByte(fd, Fcntl.RDLCK, byte);
+}
+
+/** Take a lock on one byte that nobody else can have at the same time. False if somebody has one. */
+export function lockByteExclusively(fd: number, byte: number): boolean {
+  return lockByte(fd, Fcntl.WRLCK, byte);
+}
+
+function lockByte(fd: number, type: number, byte: number): boolean {
+  if (libc.fcntl(fd, Fcntl.OFD_SETLK, flock(type, byte)) === 0) return true;
   const errno = lastErrno();
   if (errno === Errno.EAGAIN || errno === Errno.EACCES) return false;
   throw new SystemError('fcntl', errno, 'lock');

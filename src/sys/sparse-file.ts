@@ -21,11 +21,40 @@ function seek(file: Fd, offset: number, whence: number): number {
  * Offset of the first byte of data at `offset` or behind it; -1: there is none up to the end.
  * Throws a `SystemError` where files cannot tell.
  */
-export function nextData(file: Fd, offset: number): number {
+function nextData(file: Fd, offset: number): number {
   return seek(file, offset, Seek.DATA);
 }
 
 /** As `nextData`, of the first hole; the end of the file is one. -1: `offset` is behind the end. */
-export function nextHole(file: Fd, offset: number): number {
+function nextHole(file: Fd, offset: number): number {
   return seek(file, offset, Seek.HOLE);
+}
+
+/** From `start` to before `end`. */
+export interface DataRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A file's ranges of data, in order. A file system that does not know has one. */
+export function* dataRanges(file: Fd, sizeBytes: number): Generator<DataRange> {
+  let at = 0;
+  while (at < sizeBytes) {
+    const range = dataAfter(file, at, sizeBytes);
+    if (range === undefined) return;
+    yield range;
+    at = range.end;
+  }
+}
+
+function dataAfter(file: Fd, at: number, sizeBytes: number): DataRange | undefined {
+  try {
+    const start = nextData(file, at);
+    if (start < 0 || start >= sizeBytes) return undefined;
+    const hole = nextHole(file, start);
+    return { start, end: hole < 0 ? sizeBytes : Math.min(hole, sizeBytes) };
+  } catch (error) {
+    if (error instanceof SystemError) return { start: at, end: sizeBytes };
+    throw error;
+  }
 }

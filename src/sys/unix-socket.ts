@@ -20,6 +20,9 @@ import { pollDescriptor } from './poll.ts';
 export const MAX_MESSAGE_FDS = 32;
 /** Most bytes of one `receive` or `send`. */
 export const MAX_TRANSFER_BYTES = 16384;
+/** struct sockaddr_un, and how much of it sockets without an address have: the family. */
+const SOCKET_ADDRESS_BYTES = 110;
+const UNNAMED_BYTES = 2;
 /** Longest socket path in bytes: sun_path holds 108 with the final NUL. */
 export const MAX_SOCKET_PATH_BYTES = 107;
 
@@ -240,6 +243,24 @@ export function socketKind(fd: number): 'listening' | 'stream' | 'other' {
     libc.getsockopt(fd, Socket.SOL_SOCKET, name, value, length) === 0 ? value[0] : undefined;
   if (option(Socket.SO_TYPE) !== Socket.STREAM) return 'other';
   return option(Socket.SO_ACCEPTCONN) === 1 ? 'listening' : 'stream';
+}
+
+/** The address of a socket or of its peer; `undefined` for what is no socket, or has none. */
+function addressOf(name: 'getsockname' | 'getpeername', fd: number): Uint8Array | undefined {
+  const address = new Uint8Array(SOCKET_ADDRESS_BYTES);
+  const length = new Uint32Array([address.length]);
+  if (libc[name](fd, address, length) !== 0 || length[0] <= UNNAMED_BYTES) return undefined;
+  return address.subarray(0, length[0]);
+}
+
+/**
+ * Whether a descriptor is connected to where another socket is bound: it may be that one's peer.
+ * Of sockets without an address, such as pairs, nobody can tell.
+ */
+export function isConnectedTo(fd: number, socket: number): boolean {
+  const peer = addressOf('getpeername', fd);
+  const own = peer && addressOf('getsockname', socket);
+  return peer !== undefined && own !== undefined && Buffer.compare(peer, own) === 0;
 }
 
 /** Whether the peer of a connected socket has closed its end. Leaves what waits to be read. */

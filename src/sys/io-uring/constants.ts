@@ -68,6 +68,7 @@ export const Op = {
   FSYNC: 3,
   POLL_ADD: 6,
   POLL_REMOVE: 7,
+  ASYNC_CANCEL: 14,
   FALLOCATE: 17,
   READ: 22,
   WRITE: 23,

@@ -3,6 +3,7 @@
  * when there is no work, a notifier wakes the event loop as soon as there is.
  */
 import type { Notifier } from './engine.ts';
+import { PollWindow } from './poll-window.ts';
 import type { Reactor } from './reactor.ts';
 
 /** Turns before the event loop gets its chance, however much work there is. */
@@ -12,14 +13,20 @@ const MAX_TURNS_PER_PUMP = 32;
 export class AttachedHome {
   readonly #reactor: Reactor;
   readonly #notifier: Notifier;
+  readonly #window: PollWindow;
   #timer: NodeJS.Timeout | undefined;
   #immediate: NodeJS.Immediate | undefined;
   #isPumping = false;
   #isReferenced = true;
   #closed = false;
 
-  constructor(reactor: Reactor) {
+  /**
+   * @param maxPollUs - longest time to look for work before waiting for it, in microseconds, if that
+   * pays: other code of the thread has its turns meanwhile. 0: never.
+   */
+  constructor(reactor: Reactor, maxPollUs = 0) {
     this.#reactor = reactor;
+    this.#window = new PollWindow(maxPollUs);
     this.#notifier = reactor.createNotifier(() => this.pump());
     reactor.onExternalRequest = () => {
       if (!this.#isPumping) this.#pumpSoon();
@@ -73,9 +80,17 @@ export class AttachedHome {
   #turnUntilIdle(): boolean {
     const reactor = this.#reactor;
     for (let turns = 0; turns < MAX_TURNS_PER_PUMP; turns++) {
-      if (reactor.turn()) continue;
+      if (reactor.turn()) {
+        this.#window.worked();
+        continue;
+      }
       if (this.#closed) return true;
-      if (reactor.prepareToSleep() && this.#notifier.arm()) return true;
+      // Not here: what is waited for may need the event loop.
+      if (this.#window.keepPolling()) return false;
+      if (reactor.prepareToSleep() && this.#notifier.arm()) {
+        this.#window.sleeping();
+        return true;
+      }
     }
     return false;
   }

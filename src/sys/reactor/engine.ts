@@ -59,7 +59,10 @@ export interface Engine extends Disposable {
 
 /** Tells Node's event loop that an engine has work: the attached home's alarm clock. */
 export interface Notifier {
-  /** Resolves when it has all it needs: threads started, files read. It works before that, too. */
+  /**
+   * Resolves when it has all it needs: threads started, files read. It works before that, too.
+   * Rejects if it cannot have that: it does not work then.
+   */
   readonly ready: Promise<void>;
   /**
    * Call `onReady` once when the engine has work. Returns false, and does not arm, if it has some

@@ -60,17 +60,21 @@ export class EpollNotifier implements Notifier {
     };
     const worker = new Worker(new URL('./epoll-relay.js', import.meta.url), { workerData });
     // Until then it keeps the process alive: to end a thread that loads native code is fatal.
-    this.ready = new Promise((resolve) => {
+    this.ready = new Promise((resolve, reject) => {
+      let isReady = false;
       worker.once('message', () => {
+        isReady = true;
         worker.unref();
         resolve();
       });
+      worker.once('error', (error) => {
+        // Closed before the thread had started: its descriptors were gone.
+        if (this.#isClosed) resolve();
+        else if (isReady) throw error;
+        else reject(error);
+      });
     });
     addRelay(this);
-    worker.once('error', (error) => {
-      // Closed before the thread had started: its descriptors were gone.
-      if (!this.#isClosed) throw error;
-    });
     worker.once('exit', () => {
       removeRelay(this);
       this.#armFd.close();
@@ -100,8 +104,9 @@ export class EpollNotifier implements Notifier {
     this.stopRelay();
   }
 
-  /** End the relay thread. */
+  /** End the relay thread, if it has not ended. */
   stopRelay(): void {
+    if (!this.#armFd.isOpen) return;
     signalEvent(this.#stopFd.number);
     signalEvent(this.#armFd.number);
   }

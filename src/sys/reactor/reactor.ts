@@ -21,7 +21,7 @@ import type {
   ReadinessHandler,
   Watch,
 } from './engine.ts';
-import { type Timer, Timers } from './timers.ts';
+import { type Alarm, type Timer, Timers } from './timers.ts';
 
 /** Something to be looked at in every turn: a virtqueue in shared memory. Must not throw. */
 export interface PollSource {
@@ -70,6 +70,18 @@ export class Reactor implements Disposable {
     const timer = this.#timers.add(delayMs, callback);
     this.onExternalRequest();
     return timer;
+  }
+
+  /** For what is to be called at one time after the other: see `Alarm`. */
+  alarm(callback: () => void): Alarm {
+    const alarm = this.#timers.alarm(callback);
+    return {
+      set: (delayMs) => {
+        alarm.set(delayMs);
+        this.onExternalRequest();
+      },
+      cancel: alarm.cancel,
+    };
   }
 
   addSource(source: PollSource): void {

@@ -6,30 +6,65 @@ export interface Timer {
   cancel(): void;
 }
 
+/** A timer that is set again and again, for data paths: nothing is allocated for that. */
+export interface Alarm {
+  /** Fire once, `delayMs` from now or a little later, and not when it was to fire before. */
+  set(delayMs: number): void;
+  /** Do not fire. Harmless if it is not set. */
+  cancel(): void;
+}
+
+/** Something that has a deadline while it is among the entries. */
 interface Entry {
-  /** How many timers were made before it. */
-  readonly number: number;
-  readonly deadlineMs: number;
+  /** How many deadlines were set before it. */
+  number: number;
+  deadlineMs: number;
   readonly callback: () => void;
 }
 
-/** Timers on the clock of `performance.now()`. Same deadline: in order of creation. */
+/** Timers on the clock of `performance.now()`. Same deadline: in the order they were set. */
 export class Timers {
   readonly #entries: Entry[] = [];
-  #created = 0;
+  #set = 0;
 
   /** Call `callback` once when at least `delayMs` have passed. */
   add(delayMs: number, callback: () => void): Timer {
-    const entry = { number: this.#created, deadlineMs: performance.now() + delayMs, callback };
-    this.#created += 1;
-    const after = this.#entries.findIndex((other) => other.deadlineMs > entry.deadlineMs);
-    this.#entries.splice(after === -1 ? this.#entries.length : after, 0, entry);
+    const entry = { number: 0, deadlineMs: 0, callback };
+    this.#insert(entry, delayMs);
+    return { cancel: () => this.#remove(entry) };
+  }
+
+  /** An alarm that calls `callback` whenever it fires. It is not set. */
+  alarm(callback: () => void): Alarm {
+    const entry = { number: 0, deadlineMs: 0, callback };
     return {
-      cancel: () => {
-        const index = this.#entries.indexOf(entry);
-        if (index !== -1) this.#entries.splice(index, 1);
+      set: (delayMs) => {
+        this.#remove(entry);
+        this.#insert(entry, delayMs);
       },
+      cancel: () => this.#remove(entry),
     };
+  }
+
+  #insert(entry: Entry, delayMs: number): void {
+    entry.number = this.#set;
+    entry.deadlineMs = performance.now() + delayMs;
+    this.#set += 1;
+    const entries = this.#entries;
+    let at = entries.length;
+    entries.push(entry);
+    for (; at > 0 && entries[at - 1].deadlineMs > entry.deadlineMs; at--) {
+      entries[at] = entries[at - 1];
+    }
+    entries[at] = entry;
+  }
+
+  #remove(entry: Entry): void {
+    const entries = this.#entries;
+    const index = entries.indexOf(entry);
+    if (index === -1) return;
+    for (let at = index + 1; at < entries.length; at++) entries[at - 1] = entries[at];
+    entries.pop();
   }
 
   get isEmpty(): boolean {
@@ -42,16 +77,16 @@ export class Timers {
     return Math.max(0, this.#entries[0].deadlineMs - performance.now());
   }
 
-  /** Fire what is due. A timer made by a callback fires in the next run at the earliest. */
+  /** Fire what is due. A timer set by a callback fires in the next run at the earliest. */
   run(): boolean {
     const now = performance.now();
-    const firstNew = this.#created;
+    const firstNew = this.#set;
     for (let hasFired = false; ; hasFired = true) {
       // Looked at anew each time: a callback may cancel a later one.
       const entry = this.#entries[0];
       const isDue = entry !== undefined && entry.deadlineMs <= now && entry.number < firstNew;
       if (!isDue) return hasFired;
-      this.#entries.shift();
+      this.#remove(entry);
       entry.callback();
     }
   }

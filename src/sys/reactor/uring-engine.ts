@@ -104,15 +104,21 @@ export class UringEngine implements Engine, CompletionSink {
 
   [Symbol.dispose](): void {
     this.ring[Symbol.dispose]();
+    this.files[Symbol.dispose]();
   }
 }
 
-/** A multishot poll. Its target index is free again after the poll's last completion. */
+/** Tokens of a watch's completions. */
+const WatchToken = { POLL: 0, REMOVAL: 1 } as const;
+
+/** A multishot poll. Its target index is free again after the last completion of poll and removal. */
 class UringWatch implements Watch, Target {
   readonly #engine: UringEngine;
   readonly #fd: number;
   readonly #handler: ReadinessHandler;
   readonly #index: number;
+  #hasEnded = false;
+  #isRemoving = false;
   #closed = false;
 
   constructor(engine: UringEngine, fd: number, handler: ReadinessHandler) {
@@ -128,28 +134,55 @@ class UringWatch implements Watch, Target {
   #arm(): void {
     const events = Epoll.IN | Epoll.RDHUP;
     const ring = this.#engine.ring;
-    ring.push(Op.POLL_ADD, 0, this.#fd, 0, 0, 0, 0, POLL_ADD_MULTI, events, 0, this.#index);
+    const token = WatchToken.POLL;
+    ring.push(Op.POLL_ADD, 0, this.#fd, 0, 0, 0, 0, POLL_ADD_MULTI, events, token, this.#index);
   }
 
-  onCompletion(_token: number, result: number, flags: number): void {
+  onCompletion(token: number, result: number, flags: number): void {
+    if (token === WatchToken.REMOVAL) {
+      this.#onRemoval(result);
+      return;
+    }
     const isLast = (flags & Cqe.MORE) === 0;
     if (this.#closed) {
-      if (isLast) this.#engine.removeTarget(this.#index);
+      this.#hasEnded ||= isLast;
+      this.#releaseIfOver();
       return;
     }
     // The kernel ends a multishot poll when it runs short of something; errors of the descriptor
     // itself show when the handler reads it.
     if (isLast && (result >= 0 || result === -Errno.ECANCELED)) this.#arm();
+    else this.#hasEnded = isLast;
     this.#handler.onReadable();
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#remove();
+  }
+
+  #remove(): void {
+    this.#isRemoving = true;
     const ring = this.#engine.ring;
-    ring.push(Op.POLL_REMOVE, 0, -1, 0, 0, 0, this.#index, 0, 0, 0, NOBODY);
+    const [poll, token] = [WatchToken.POLL, WatchToken.REMOVAL];
+    ring.push(Op.POLL_REMOVE, 0, -1, 0, 0, poll, this.#index, 0, 0, token, this.#index);
     // At once: the poll holds the descriptor's file open.
     ring.submit();
+  }
+
+  /**
+   * The kernel removes no poll that it is just telling of an event, or has yet to tell of one: that
+   * poll goes on, and would hold the file open for ever.
+   */
+  #onRemoval(result: number): void {
+    this.#isRemoving = false;
+    if (result === -Errno.EALREADY && !this.#hasEnded) this.#remove();
+    else this.#releaseIfOver();
+  }
+
+  #releaseIfOver(): void {
+    if (this.#hasEnded && !this.#isRemoving) this.#engine.removeTarget(this.#index);
   }
 }
 
@@ -264,6 +297,11 @@ class UringFileIo implements FileIo, Target {
       this.#index,
     );
     return PENDING;
+  }
+
+  cancel(slot: number): void {
+    // The operation's own completion says what became of it.
+    this.#ring.push(Op.ASYNC_CANCEL, 0, -1, 0, 0, slot, this.#index, 0, 0, 0, NOBODY);
   }
 
   close(): void {

@@ -65,6 +65,28 @@ for (const [engine, home] of REACTOR_KINDS) {
       });
     });
 
+    test('holds nothing open when a watch is closed that was just to be told of something', async () => {
+      const [ours, theirs] = createSocketPair();
+      await onReactor(engine, home, ({ reactor, done }) => {
+        const isReadable = { onReadable: () => {} };
+        const watch = reactor.watch(ours.number, isReadable);
+        reactor.watch(theirs.number, {
+          onReadable: () => {
+            if (receiveMessage(theirs.number, new Uint8Array(1))?.bytes === 0) done();
+          },
+        });
+        // In turns to come, the kernel has more to do for the watch than it can take back.
+        reactor.after(1, () => {
+          for (let count = 0; count < 3; count++) sendMessage(theirs.number, new Uint8Array(1));
+          watch.close();
+          // Nothing is left to be read, which would be a reset rather than an end.
+          receiveMessage(ours.number, new Uint8Array(8));
+          ours.close();
+        });
+      });
+      theirs.close();
+    });
+
     test('never calls a closed watch, not even for an event that has happened', async () => {
       using first = createEventFd();
       using second = createEventFd();

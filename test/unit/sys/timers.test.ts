@@ -144,3 +144,40 @@ test('cancelling a timer that has fired is harmless', (t) => {
   fired.cancel();
   assert.equal(timers.msUntilNext(), 5);
 });
+
+test('an alarm fires once each time it is set, at the time it was set to last', (t) => {
+  let nowMs = 0;
+  t.mock.method(performance, 'now', () => nowMs);
+  const timers = new Timers();
+  const fired: string[] = [];
+  const alarm = timers.alarm(() => {
+    fired.push(`alarm at ${nowMs}`);
+    if (fired.length < 3) alarm.set(10);
+  });
+  assert.ok(timers.isEmpty, 'it is not set at first');
+  timers.add(4, () => fired.push('timer'));
+  alarm.set(2);
+  alarm.set(5);
+  assert.equal(timers.msUntilNext(), 4);
+  for (nowMs = 0; nowMs <= 20; nowMs++) timers.run();
+  assert.deepEqual(fired, ['timer', 'alarm at 5', 'alarm at 15']);
+  alarm.set(1);
+  alarm.cancel();
+  alarm.cancel();
+  assert.ok(timers.isEmpty, 'cancelled');
+});
+
+test('an alarm that is set to now by its own callback waits for the next run', (t) => {
+  t.mock.method(performance, 'now', () => 7);
+  const timers = new Timers();
+  let fired = 0;
+  const alarm = timers.alarm(() => {
+    fired += 1;
+    alarm.set(0);
+  });
+  alarm.set(0);
+  assert.ok(timers.run());
+  assert.equal(fired, 1);
+  assert.ok(timers.run());
+  assert.equal(fired, 2);
+});

@@ -11,6 +11,7 @@ import {
   createEventFd,
   createSocketPair,
   Fd,
+  isConnectedTo,
   listenUnix,
   MAX_SOCKET_PATH_BYTES,
   receiveMessage,
@@ -109,6 +110,25 @@ test('tells listening sockets, connections and other descriptors apart', (t) => 
   assert.equal(socketKind(client.number), 'stream');
   assert.equal(socketKind(event.number), 'other');
   assert.equal(socketKind(1_000_000), 'other');
+});
+
+test('isConnectedTo tells clients of a listener from other descriptors', (t) => {
+  const folder = imageFolder(t);
+  const [here, there] = [join(folder, 'here'), join(folder, 'there')];
+  using listener = listenUnix(here, 1);
+  using otherListener = listenUnix(there, 1);
+  using client = connectUnix(here);
+  using other = connectUnix(there);
+  using event = createEventFd();
+  using accepted = acceptUnix(listener.number) ?? client;
+  assert.ok(isConnectedTo(client.number, accepted.number));
+  for (const { number } of [other, accepted, listener, otherListener, event]) {
+    assert.ok(!isConnectedTo(number, accepted.number), String(number));
+  }
+  const [one, two] = createSocketPair();
+  assert.ok(!isConnectedTo(one.number, two.number), 'nobody can tell');
+  one.close();
+  two.close();
 });
 
 test('setNonBlocking changes the mode of a descriptor opened elsewhere', () => {

@@ -10,6 +10,7 @@ import {
   landlockAbi,
   SystemError,
 } from '../../../../src/sys/index.ts';
+import { missingLandlock } from '../../../support/landlock.ts';
 
 test('each ABI has the rights of linux/landlock.h', () => {
   const rights = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map((abi) => {
@@ -30,15 +31,6 @@ test('each ABI has the rights of linux/landlock.h', () => {
   ]);
   assert.deepEqual([7, 8].map(landlockHasThreadSync), [false, true]);
 });
-
-function missingLandlock(): string | false {
-  try {
-    landlockAbi();
-    return false;
-  } catch (error) {
-    return `needs Landlock (${String(error)}); boot with lsm=landlock,...`;
-  }
-}
 
 test('the kernel takes a ruleset of every ABI up to its own', { skip: missingLandlock() }, () => {
   for (let abi = 1; abi <= landlockAbi(); abi++) {
