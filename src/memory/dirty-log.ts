@@ -65,4 +65,9 @@ export class DirtyLog {
     }
     Atomics.or(bits, lastByte, mask & (0xff >>> (7 - (last & 7))));
   }
+
+  /** The same, with the address as one number below 2^53. */
+  markAt(address: number, lengthBytes: number): void {
+    this.mark(address | 0, (address / 2 ** 32) | 0, lengthBytes);
+  }
 }

@@ -1,11 +1,13 @@
 /** Makes one side of a ring of whichever format was negotiated. */
 import type { DeviceRing } from './device-ring.ts';
 import type { DriverRing, DriverRingOptions } from './driver-ring.ts';
-import type { InflightLog } from './inflight-log.ts';
+import type { InflightMemory } from './inflight-memory.ts';
 import { PackedDriverRing } from './packed-driver-ring.ts';
+import { PackedInflightLog } from './packed-inflight-log.ts';
 import { PackedRing } from './packed-ring.ts';
 import type { RingFormat, RingMemory } from './ring-format.ts';
 import { SplitDriverRing } from './split-driver-ring.ts';
+import { SplitInflightLog } from './split-inflight-log.ts';
 import { SplitRing } from './split-ring.ts';
 
 /**
@@ -13,18 +15,20 @@ import { SplitRing } from './split-ring.ts';
  *
  * @param eventIdx - VIRTIO_F_EVENT_IDX was negotiated.
  * @param base - where to go on: see `isValidBase`.
- * @param log - of requests under way, of a split ring.
+ * @param inflight - where to write down which chains are under way, and to find which were.
  */
 export function createDeviceRing(
   format: RingFormat,
   memory: RingMemory,
   eventIdx: boolean,
   base: number,
-  log?: InflightLog,
+  inflight?: InflightMemory,
 ): DeviceRing {
-  return format === 'packed'
-    ? new PackedRing(memory, eventIdx, base)
-    : new SplitRing(memory, eventIdx, base, log);
+  if (format === 'packed') {
+    const log = inflight && new PackedInflightLog(inflight, memory.size);
+    return new PackedRing(memory, eventIdx, base, log);
+  }
+  return new SplitRing(memory, eventIdx, base, inflight && new SplitInflightLog(inflight));
 }
 
 /** The driver's side of a ring that starts empty: its memory is all zeros. */

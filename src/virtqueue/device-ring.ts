@@ -31,7 +31,7 @@ export interface DeviceRing {
    * @param indirectAllowed - VIRTIO_F_INDIRECT_DESC was negotiated.
    */
   takeChain(chain: DescriptorChain, memory: GuestMemory, indirectAllowed: boolean): ChainFault;
-  /** A chain is done, by its token; the driver sees it after `publish`. */
+  /** A chain is done, by its token; the driver sees it after `publish`, or at once. */
   pushUsed(token: number, writtenBytes: number): void;
   /** How many used chains wait for `publish`. */
   readonly unpublished: number;

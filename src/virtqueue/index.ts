@@ -14,17 +14,19 @@ export {
   type IndirectTables,
   NO_USED,
 } from './driver-ring.ts';
-export { InflightLog, inflightLogBytes } from './inflight-log.ts';
+export { type InflightMemory, inflightLogBytes } from './inflight-memory.ts';
 export {
   AVAIL_NO_INTERRUPT,
   DESCRIPTOR_BYTES,
   DescriptorFlag,
   MAX_RING_SIZE,
   needsEvent,
+  RING_IDX,
   RingFeature,
   USED_NO_NOTIFY,
 } from './layout.ts';
 export { PackedDriverRing } from './packed-driver-ring.ts';
+export { PackedInflightLog, prepareInflightLog } from './packed-inflight-log.ts';
 export {
   EventFlag,
   eventAt,
@@ -45,4 +47,5 @@ export {
   ringFormat,
 } from './ring-format.ts';
 export { SplitDriverRing } from './split-driver-ring.ts';
+export { SplitInflightLog } from './split-inflight-log.ts';
 export { SplitRing } from './split-ring.ts';

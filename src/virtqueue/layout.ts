@@ -29,6 +29,13 @@ export const AVAIL_NO_INTERRUPT = 1;
 /** Used ring flag: the device wants no kicks. */
 export const USED_NO_NOTIFY = 1;
 
+/** Where things are in both rings, in 16-bit words. */
+export const RING_FLAGS = 0;
+export const RING_IDX = 1;
+/** Index of the first entry: of the available ring in 16-bit words, of the used in 32-bit ones. */
+export const FIRST_AVAILABLE = 2;
+export const FIRST_USED = 1;
+
 /** Largest ring the specification allows. */
 export const MAX_RING_SIZE = 32768;
 

@@ -20,7 +20,14 @@ export const PackedFlag = { AVAIL: 1 << 7, USED: 1 << 15 } as const;
 export const OWNER_MASK: number = PackedFlag.AVAIL | PackedFlag.USED;
 
 /** Words of a descriptor: 32 bits each for address and length, 16 each for id and flags. */
-export const PackedWord = { WORDS_32: 4, LENGTH: 2, WORDS_16: 8, ID: 6, FLAGS: 7 } as const;
+export const PackedWord = {
+  WORDS_32: 4,
+  LENGTH: 2,
+  ID_AND_FLAGS: 3,
+  WORDS_16: 8,
+  ID: 6,
+  FLAGS: 7,
+} as const;
 
 /** Bytes of an event suppression structure (2.8.10). */
 export const EVENT_SUPPRESSION_BYTES = 4;

@@ -17,11 +17,16 @@
  * Descriptors may change while they are looked at. What `availableCount` sees is a hint of how many
  * chains there are; `takeChain` reads each descriptor once and checks what it has read. That no more
  * is taken than the ring can hold is counted here, and does not depend on flags.
+ *
+ * With a log of what is under way each used descriptor is shown as it is put into the ring, because
+ * the log goes with it; `publish` then only says whether to call for them.
  */
 import type { DirtyLog, GuestMemory } from '../memory/index.ts';
 import { ChainFault, type DescriptorChain } from './descriptor-chain.ts';
 import type { DeviceRing } from './device-ring.ts';
 import { DescriptorFlag } from './layout.ts';
+import { LoggedChains } from './logged-chains.ts';
+import type { PackedInflightLog } from './packed-inflight-log.ts';
 import {
   advance,
   availableBits,
@@ -40,22 +45,23 @@ import {
 } from './packed-layout.ts';
 import type { RingMemory } from './ring-format.ts';
 
-/** A token is the chain's buffer ID, and above it how many descriptors it takes. */
+/**
+ * A token is the chain's buffer ID, and above it how many descriptors it takes; or with a log, what
+ * `LoggedChains` says.
+ */
 const ID_MASK = 0xffff;
 const LENGTH_SHIFT = 16;
 
 /** See the module's comment. */
 export class PackedRing implements DeviceRing {
   readonly size: number;
-  /** There is no log of such rings. */
-  readonly fault = undefined;
-  readonly unansweredCount = 0;
   readonly #descriptors: DataView;
   readonly #words16: Uint16Array;
   readonly #words32: Uint32Array;
   readonly #driverEvent: Int32Array;
   readonly #deviceEvent: Int32Array;
   readonly #eventIdx: boolean;
+  readonly #logged: LoggedChains | undefined;
   /** Where the next chain will be, and where the next used descriptor goes. */
   #available: number;
   #used: number;
@@ -79,8 +85,9 @@ export class PackedRing implements DeviceRing {
   /**
    * @param eventIdx - VIRTIO_F_EVENT_IDX was negotiated.
    * @param base - valid for the ring's size: where to go on (SET_VRING_BASE).
+   * @param log - of chains under way; it knows better where to go on.
    */
-  constructor(memory: RingMemory, eventIdx: boolean, base: number) {
+  constructor(memory: RingMemory, eventIdx: boolean, base: number, log?: PackedInflightLog) {
     const { size, descriptors } = memory;
     this.size = size;
     this.#descriptors = new DataView(descriptors);
@@ -93,8 +100,24 @@ export class PackedRing implements DeviceRing {
     const { available, used } = positionsOfBase(base, size);
     this.#available = available;
     this.#used = used;
-    this.#published = used;
     this.#outstanding = distance(used, available, size);
+    const logged = log && new LoggedChains(descriptors, size, log, used);
+    this.#logged = logged;
+    if (logged?.isContinued) {
+      this.#used = logged.used;
+      // Every chain taken has been used, or is under way.
+      this.#outstanding = logged.outstanding;
+      this.#available = advance(logged.used, logged.outstanding, size);
+    }
+    this.#published = this.#used;
+  }
+
+  get fault(): string | undefined {
+    return this.#logged?.fault;
+  }
+
+  get unansweredCount(): number {
+    return this.#logged?.leftCount ?? 0;
   }
 
   setDirtyLog(log: DirtyLog | undefined, address: number): void {
@@ -102,16 +125,13 @@ export class PackedRing implements DeviceRing {
     this.#dirtyLogAddress = address;
   }
 
-  /** Part of the guest's memory was written. */
-  #mark(address: number, lengthBytes: number): void {
-    this.#dirtyLog?.mark(address | 0, (address / 2 ** 32) | 0, lengthBytes);
-  }
-
   get base(): number {
     return packedBase(this.#available, this.#used, this.size);
   }
 
   availableCount(): number {
+    const { unansweredCount } = this;
+    if (unansweredCount > 0) return unansweredCount;
     // Beyond that come descriptors that are the device's already, whatever their flags say.
     const room = this.size - this.#outstanding;
     while (this.#seenDescriptors < room) {
@@ -142,12 +162,19 @@ export class PackedRing implements DeviceRing {
 
   takeChain(chain: DescriptorChain, memory: GuestMemory, indirectAllowed: boolean): ChainFault {
     const { size } = this;
+    const logged = this.#logged;
+    if (logged !== undefined && logged.leftCount > 0) {
+      return logged.takeLeft(chain, memory, indirectAllowed);
+    }
     const first = offsetOf(this.#available, size);
     const room = size - this.#outstanding;
-    const fault = chain.readPacked(this.#descriptors, size, first, room, memory, indirectAllowed);
+    const fault =
+      logged === undefined
+        ? chain.readPacked(this.#descriptors, size, first, room, memory, indirectAllowed)
+        : logged.take(chain, first, room, memory, indirectAllowed);
     if (fault !== ChainFault.OK) return fault;
     const length = chain.ringDescriptors;
-    chain.token = chain.bufferId | (length << LENGTH_SHIFT);
+    if (logged === undefined) chain.token = chain.bufferId | (length << LENGTH_SHIFT);
     this.#available = advance(this.#available, length, size);
     this.#outstanding += length;
     this.#seenChains -= 1;
@@ -164,13 +191,17 @@ export class PackedRing implements DeviceRing {
     const { size } = this;
     const index = offsetOf(this.#used, size);
     const at = index * PackedWord.WORDS_16;
-    const length = token >>> LENGTH_SHIFT;
+    const logged = this.#logged;
+    const length = logged === undefined ? token >>> LENGTH_SHIFT : logged.lengthOf(token);
+    const bufferId = logged === undefined ? token & ID_MASK : logged.bufferIdOf(token);
     // Without WRITE, the length means nothing (2.8.4).
     const written = writtenBytes === 0 ? 0 : DescriptorFlag.WRITE;
     const flags = usedBits(this.#used, size) | written;
     this.#words32[index * PackedWord.WORDS_32 + PackedWord.LENGTH] = writtenBytes;
-    this.#words16[at + PackedWord.ID] = token & ID_MASK;
-    if (this.#unpublished === 0) {
+    this.#words16[at + PackedWord.ID] = bufferId;
+    if (logged !== undefined) {
+      logged.show(token, at + PackedWord.FLAGS, flags);
+    } else if (this.#unpublished === 0) {
       this.#heldAt = at + PackedWord.FLAGS;
       this.#heldFlags = flags;
     } else {
@@ -196,9 +227,9 @@ export class PackedRing implements DeviceRing {
 
   publish(): boolean {
     if (this.#unpublished === 0) return false;
-    Atomics.store(this.#words16, this.#heldAt, this.#heldFlags);
+    if (this.#logged === undefined) Atomics.store(this.#words16, this.#heldAt, this.#heldFlags);
     // After the store: see `DirtyLog`. All of the ring, which is a page or a few.
-    if (this.#dirtyLog !== undefined) this.#mark(this.#guestAddress, this.#descriptors.byteLength);
+    this.#dirtyLog?.markAt(this.#guestAddress, this.#descriptors.byteLength);
     const wantsCall = this.#wantsCall(Atomics.load(this.#driverEvent, 0));
     this.#unpublished = 0;
     this.#published = this.#used;
@@ -209,7 +240,7 @@ export class PackedRing implements DeviceRing {
     if (!this.#kicksWanted) return;
     this.#kicksWanted = false;
     this.#deviceEvent[0] = eventFlags(EventFlag.DISABLE);
-    if (this.#dirtyLog !== undefined) this.#mark(this.#dirtyLogAddress, EVENT_SUPPRESSION_BYTES);
+    this.#dirtyLog?.markAt(this.#dirtyLogAddress, EVENT_SUPPRESSION_BYTES);
   }
 
   requestKicks(): boolean {
@@ -217,7 +248,7 @@ export class PackedRing implements DeviceRing {
     this.#kicksWanted = true;
     const event = this.#eventIdx ? eventAt(this.#available, size) : eventFlags(EventFlag.ENABLE);
     Atomics.store(this.#deviceEvent, 0, event);
-    if (this.#dirtyLog !== undefined) this.#mark(this.#dirtyLogAddress, EVENT_SUPPRESSION_BYTES);
+    this.#dirtyLog?.markAt(this.#dirtyLogAddress, EVENT_SUPPRESSION_BYTES);
     return this.availableCount() === 0;
   }
 }

@@ -15,15 +15,15 @@ import {
   AVAIL_NO_INTERRUPT,
   DESCRIPTOR_BYTES,
   DescriptorFlag,
+  FIRST_AVAILABLE,
+  FIRST_USED,
   needsEvent,
+  RING_FLAGS,
+  RING_IDX,
   USED_NO_NOTIFY,
 } from './layout.ts';
 import type { RingMemory } from './ring-format.ts';
 
-const FLAGS = 0;
-const IDX = 1;
-const AVAIL_RING = 2;
-const USED_RING = 1;
 const END = 0xffff;
 
 /** See the module's comment. */
@@ -59,7 +59,7 @@ export class SplitDriverRing implements DriverRing {
     this.#descriptors = new DataView(memory.descriptors);
     this.#available = new Uint16Array(memory.available);
     this.#used16 = new Uint16Array(memory.used);
-    this.#used32 = new Uint32Array(memory.used, 0, USED_RING + size * 2);
+    this.#used32 = new Uint32Array(memory.used, 0, FIRST_USED + size * 2);
     this.#mask = size - 1;
     this.#eventIdx = options.eventIdx;
     this.#indirect = options.indirect;
@@ -135,7 +135,7 @@ export class SplitDriverRing implements DriverRing {
     assert(!isDirect || used === this.#pieces, 'a chain has the pieces it was begun with');
     this.#freeHead = isDirect ? this.#cursor : this.#next[head];
     this.#freeCount -= used;
-    this.#available[AVAIL_RING + (this.#availIdx & this.#mask)] = head;
+    this.#available[FIRST_AVAILABLE + (this.#availIdx & this.#mask)] = head;
     this.#availIdx = (this.#availIdx + 1) & 0xffff;
     return head;
   }
@@ -146,21 +146,21 @@ export class SplitDriverRing implements DriverRing {
     const now = this.#availIdx;
     if (now === before) return false;
     this.#publishedIdx = now;
-    Atomics.store(this.#available, IDX, now);
-    if (!this.#eventIdx) return (Atomics.load(this.#used16, FLAGS) & USED_NO_NOTIFY) === 0;
-    const availEvent = Atomics.load(this.#used16, AVAIL_RING + this.size * 4);
+    Atomics.store(this.#available, RING_IDX, now);
+    if (!this.#eventIdx) return (Atomics.load(this.#used16, RING_FLAGS) & USED_NO_NOTIFY) === 0;
+    const availEvent = Atomics.load(this.#used16, FIRST_AVAILABLE + this.size * 4);
     return needsEvent(availEvent, now, before);
   }
 
   /** How many used entries wait to be taken; more than `inFlight` if the device misbehaves. */
   usedCount(): number {
-    return (Atomics.load(this.#used16, IDX) - this.#lastUsedIdx) & 0xffff;
+    return (Atomics.load(this.#used16, RING_IDX) - this.#lastUsedIdx) & 0xffff;
   }
 
   /** Take the next used entry: its head, `NO_USED` or `BAD_USED`. Sets `usedLength`. */
   takeUsed(): number {
     if (this.usedCount() === 0) return NO_USED;
-    const at = USED_RING + (this.#lastUsedIdx & this.#mask) * 2;
+    const at = FIRST_USED + (this.#lastUsedIdx & this.#mask) * 2;
     const head = this.#used32[at];
     this.usedLength = this.#used32[at + 1];
     if (head >= this.size || this.#chainLength[head] === 0) return BAD_USED;
@@ -181,7 +181,7 @@ export class SplitDriverRing implements DriverRing {
 
   /** The driver looks by itself: calls are a waste. */
   suppressCalls(): void {
-    if (!this.#eventIdx) this.#available[FLAGS] = AVAIL_NO_INTERRUPT;
+    if (!this.#eventIdx) this.#available[RING_FLAGS] = AVAIL_NO_INTERRUPT;
   }
 
   /**
@@ -192,9 +192,9 @@ export class SplitDriverRing implements DriverRing {
   requestCalls(after = 1): boolean {
     if (this.#eventIdx) {
       const event = (this.#lastUsedIdx + after - 1) & 0xffff;
-      Atomics.store(this.#available, AVAIL_RING + this.size, event);
+      Atomics.store(this.#available, FIRST_AVAILABLE + this.size, event);
     } else {
-      Atomics.store(this.#available, FLAGS, 0);
+      Atomics.store(this.#available, RING_FLAGS, 0);
     }
     return this.usedCount() < after;
   }

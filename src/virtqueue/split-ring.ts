@@ -11,16 +11,18 @@
 import type { DirtyLog, GuestMemory } from '../memory/index.ts';
 import type { ChainFault, DescriptorChain } from './descriptor-chain.ts';
 import type { DeviceRing } from './device-ring.ts';
-import type { InflightLog } from './inflight-log.ts';
-import { AVAIL_NO_INTERRUPT, needsEvent, USED_NO_NOTIFY } from './layout.ts';
+import {
+  AVAIL_NO_INTERRUPT,
+  FIRST_AVAILABLE,
+  FIRST_USED,
+  needsEvent,
+  RING_FLAGS,
+  RING_IDX,
+  USED_NO_NOTIFY,
+} from './layout.ts';
 import type { RingMemory } from './ring-format.ts';
+import type { SplitInflightLog } from './split-inflight-log.ts';
 
-/** Index of `flags` and `idx`, in 16-bit words, in both rings. */
-const FLAGS = 0;
-const IDX = 1;
-/** Index of the first entry: in 16-bit words in the available ring, in 32-bit ones in the used. */
-const AVAIL_RING = 2;
-const USED_RING = 1;
 /** Bytes before the first used entry, and of one. */
 const USED_HEADER_BYTES = 4;
 const USED_ENTRY_BYTES = 8;
@@ -41,7 +43,7 @@ export class SplitRing implements DeviceRing {
   #usedIdx: number;
   #publishedIdx: number;
   #kicksWanted = true;
-  readonly #log: InflightLog | undefined;
+  readonly #log: SplitInflightLog | undefined;
   /** Heads that an earlier back-end has taken and not answered, and the first not taken again. */
   #unanswered: Uint16Array = new Uint16Array(0);
   #nextUnanswered = 0;
@@ -56,24 +58,24 @@ export class SplitRing implements DeviceRing {
    * goes on from where the used ring in memory stands.
    * @param log - of requests under way; it knows better which entries have been taken.
    */
-  constructor(memory: RingMemory, eventIdx: boolean, base: number, log?: InflightLog) {
+  constructor(memory: RingMemory, eventIdx: boolean, base: number, log?: SplitInflightLog) {
     this.size = memory.size;
     this.descriptors = new DataView(memory.descriptors);
     this.#available = new Uint16Array(memory.available);
     this.#used16 = new Uint16Array(memory.used);
-    this.#used32 = new Uint32Array(memory.used, 0, USED_RING + memory.size * 2);
+    this.#used32 = new Uint32Array(memory.used, 0, FIRST_USED + memory.size * 2);
     this.#mask = memory.size - 1;
     this.#eventIdx = eventIdx;
-    this.#usedEventAt = AVAIL_RING + memory.size;
-    this.#availEventAt = AVAIL_RING + memory.size * 4;
+    this.#usedEventAt = FIRST_AVAILABLE + memory.size;
+    this.#availEventAt = FIRST_AVAILABLE + memory.size * 4;
     this.#lastAvailIdx = base;
-    this.#usedIdx = this.#used16[IDX];
+    this.#usedIdx = this.#used16[RING_IDX];
     this.#publishedIdx = this.#usedIdx;
     this.#log = log;
-    if (log === undefined) return;
-    const { heads, isNew, fault } = log.recover(this.#usedIdx);
-    this.fault = fault;
-    if (isNew || fault !== undefined) return;
+    const recovery = log?.recover(this.#usedIdx);
+    this.fault = recovery?.fault;
+    if (recovery === undefined || recovery.isNew || recovery.fault !== undefined) return;
+    const { heads } = recovery;
     this.#unanswered = heads;
     // Every entry taken has been used, or is under way.
     this.#lastAvailIdx = (this.#usedIdx + heads.length) & 0xffff;
@@ -97,7 +99,7 @@ export class SplitRing implements DeviceRing {
   /** How many heads can be taken; -1 if the driver's index is impossible. */
   availableCount(): number {
     if (this.#nextUnanswered < this.#unanswered.length) return this.unansweredCount;
-    const count = (Atomics.load(this.#available, IDX) - this.#lastAvailIdx) & 0xffff;
+    const count = (Atomics.load(this.#available, RING_IDX) - this.#lastAvailIdx) & 0xffff;
     return count > this.size ? -1 : count;
   }
 
@@ -106,7 +108,7 @@ export class SplitRing implements DeviceRing {
     if (this.#nextUnanswered < this.#unanswered.length) {
       return this.#unanswered[this.#nextUnanswered++];
     }
-    const head = this.#available[AVAIL_RING + (this.#lastAvailIdx & this.#mask)];
+    const head = this.#available[FIRST_AVAILABLE + (this.#lastAvailIdx & this.#mask)];
     this.#lastAvailIdx = (this.#lastAvailIdx + 1) & 0xffff;
     if (this.#log !== undefined) this.#log.begin(head);
     return head;
@@ -120,7 +122,7 @@ export class SplitRing implements DeviceRing {
 
   /** Put a head on the used ring; the driver sees it after `publish`. */
   pushUsed(head: number, writtenBytes: number): void {
-    const at = USED_RING + (this.#usedIdx & this.#mask) * 2;
+    const at = FIRST_USED + (this.#usedIdx & this.#mask) * 2;
     this.#used32[at] = head;
     this.#used32[at + 1] = writtenBytes;
     this.#usedIdx = (this.#usedIdx + 1) & 0xffff;
@@ -138,7 +140,7 @@ export class SplitRing implements DeviceRing {
    */
   get wouldCall(): boolean {
     // Plain loads: a hint may be stale, `publish` looks again in the right order.
-    if (!this.#eventIdx) return (this.#available[FLAGS] & AVAIL_NO_INTERRUPT) === 0;
+    if (!this.#eventIdx) return (this.#available[RING_FLAGS] & AVAIL_NO_INTERRUPT) === 0;
     return needsEvent(this.#available[this.#usedEventAt], this.#usedIdx, this.#publishedIdx);
   }
 
@@ -146,12 +148,12 @@ export class SplitRing implements DeviceRing {
   publish(): boolean {
     const before = this.#publishedIdx;
     this.#publishedIdx = this.#usedIdx;
-    Atomics.store(this.#used16, IDX, this.#usedIdx);
+    Atomics.store(this.#used16, RING_IDX, this.#usedIdx);
     // After the store: see `DirtyLog`.
     if (this.#dirtyLog !== undefined) this.#markUsed(before);
     if (this.#log !== undefined) this.#log.commit(this.#usedIdx);
     if (!this.#eventIdx) {
-      return (Atomics.load(this.#available, FLAGS) & AVAIL_NO_INTERRUPT) === 0;
+      return (Atomics.load(this.#available, RING_FLAGS) & AVAIL_NO_INTERRUPT) === 0;
     }
     return needsEvent(Atomics.load(this.#available, this.#usedEventAt), this.#usedIdx, before);
   }
@@ -164,7 +166,7 @@ export class SplitRing implements DeviceRing {
     if (!this.#kicksWanted) return;
     this.#kicksWanted = false;
     if (this.#eventIdx) return;
-    this.#used16[FLAGS] = USED_NO_NOTIFY;
+    this.#used16[RING_FLAGS] = USED_NO_NOTIFY;
     if (this.#dirtyLog !== undefined) this.#mark(0, USED_HEADER_BYTES);
   }
 
@@ -172,9 +174,9 @@ export class SplitRing implements DeviceRing {
   requestKicks(): boolean {
     this.#kicksWanted = true;
     if (this.#eventIdx) Atomics.store(this.#used16, this.#availEventAt, this.#lastAvailIdx);
-    else Atomics.store(this.#used16, FLAGS, 0);
+    else Atomics.store(this.#used16, RING_FLAGS, 0);
     if (this.#dirtyLog !== undefined) this.#mark(this.#eventIdx ? this.#availEventAt * 2 : 0, 2);
-    const isEmpty = Atomics.load(this.#available, IDX) === this.#lastAvailIdx;
+    const isEmpty = Atomics.load(this.#available, RING_IDX) === this.#lastAvailIdx;
     return isEmpty && this.#nextUnanswered === this.#unanswered.length;
   }
 
@@ -190,7 +192,6 @@ export class SplitRing implements DeviceRing {
 
   /** Log a part of the used ring. */
   #mark(offsetBytes: number, lengthBytes: number): void {
-    const address = this.#dirtyLogAddress + offsetBytes;
-    this.#dirtyLog?.mark(address | 0, (address / 2 ** 32) | 0, lengthBytes);
+    this.#dirtyLog?.markAt(this.#dirtyLogAddress + offsetBytes, lengthBytes);
   }
 }

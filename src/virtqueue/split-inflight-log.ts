@@ -19,28 +19,26 @@
  * The front-end has the memory, too, and may write anything there: every number is checked.
  */
 
-/** The version of the layout; 0: nothing has been written yet. */
-const VERSION = 1;
-const HEADER_BYTES = 16;
-const ENTRY_BYTES = 16;
-const STRIDE_ALIGNMENT = 64;
+import {
+  headerFault,
+  INFLIGHT_VERSION,
+  type InflightMemory,
+  LogBytes,
+  LogHeader,
+} from './inflight-memory.ts';
+
+const { header: HEADER_BYTES, entry: ENTRY_BYTES } = LogBytes.split;
 
 /** 16-bit words of the header. */
-const Header = { VERSION: 4, DESC_NUM: 5, LAST_BATCH_HEAD: 6, USED_IDX: 7 } as const;
+const Header = { ...LogHeader, LAST_BATCH_HEAD: 6, USED_IDX: 7 } as const;
 /** Of an entry: the mark is a byte, the link a 16-bit word, the counter two 32-bit words. */
 const ENTRY_WORDS_16 = 8;
 const ENTRY_WORDS_32 = 4;
 const NEXT_AT = (HEADER_BYTES + 6) / 2;
 const COUNTER_AT = (HEADER_BYTES + 8) / 4;
 
-/** Bytes of the log of one ring: from one to the next. */
-export function inflightLogBytes(queueSize: number): number {
-  const bytes = HEADER_BYTES + ENTRY_BYTES * queueSize;
-  return Math.ceil(bytes / STRIDE_ALIGNMENT) * STRIDE_ALIGNMENT;
-}
-
 /** What a log says about a ring that is to run. */
-export interface Recovery {
+export interface SplitRecovery {
   /** Heads of requests to do again, oldest first. */
   readonly heads: Uint16Array;
   /** Nothing had been written yet: the log does not say which entries have been taken. */
@@ -52,7 +50,7 @@ export interface Recovery {
 const NO_HEADS = new Uint16Array(0);
 
 /** See the module's comment. Of one ring, used by one thread. */
-export class InflightLog {
+export class SplitInflightLog {
   readonly queueSize: number;
   readonly #bytes: Uint8Array;
   readonly #words16: Uint16Array;
@@ -62,11 +60,7 @@ export class InflightLog {
   #batchCount = 0;
   #counter = 0;
 
-  /**
-   * @param memory - of `inflightLogBytes(queueSize)` bytes.
-   * @param queueSize - at least the ring's.
-   */
-  constructor(memory: ArrayBuffer, queueSize: number) {
+  constructor({ memory, queueSize }: InflightMemory) {
     this.queueSize = queueSize;
     this.#bytes = new Uint8Array(memory);
     this.#words16 = new Uint16Array(memory);
@@ -79,21 +73,18 @@ export class InflightLog {
    *
    * @param usedIdx - the used index that the driver sees.
    */
-  recover(usedIdx: number): Recovery {
+  recover(usedIdx: number): SplitRecovery {
     const words = this.#words16;
     const version = words[Header.VERSION];
     if (version === 0) {
       this.#initialise(usedIdx);
       return { heads: NO_HEADS, isNew: true };
     }
-    if (version !== VERSION) return fault(`is of version ${version}`);
-    const descNum = words[Header.DESC_NUM];
-    if (descNum !== this.queueSize) {
-      return fault(`is for ${descNum} descriptors, not ${this.queueSize}`);
-    }
     const published = (usedIdx - words[Header.USED_IDX]) & 0xffff;
-    if (published > descNum) return fault(`is ${published} used entries behind its ring`);
-    const reason = this.#clearPublished(published);
+    const reason =
+      headerFault(version, words[Header.DESC_NUM], this.queueSize) ??
+      (published > this.queueSize ? `is ${published} used entries behind its ring` : undefined) ??
+      this.#clearPublished(published);
     if (reason !== undefined) return fault(reason);
     words[Header.USED_IDX] = usedIdx;
     return { heads: this.#marked(), isNew: false };
@@ -106,7 +97,7 @@ export class InflightLog {
     words[Header.LAST_BATCH_HEAD] = 0;
     words[Header.USED_IDX] = usedIdx;
     // Last: from now on the rest counts.
-    words[Header.VERSION] = VERSION;
+    words[Header.VERSION] = INFLIGHT_VERSION;
   }
 
   /** The driver has seen the batch, though the marks of some still stand. */
@@ -164,6 +155,6 @@ export class InflightLog {
   }
 }
 
-function fault(reason: string): Recovery {
+function fault(reason: string): SplitRecovery {
   return { heads: NO_HEADS, isNew: false, fault: `the in-flight log ${reason}` };
 }
