@@ -42,6 +42,14 @@ export function lockImage(fd: number, readOnly: boolean): string | undefined {
   return conflict;
 }
 
+/**
+ * Hold the locks of `lockImage` too, for an image that somebody has locked on this opening's behalf:
+ * nobody else gets it before both are closed.
+ */
+export function joinImageLock(fd: number, readOnly: boolean): void {
+  claim(fd, lockedBytes(readOnly));
+}
+
 /** Let the locks of `lockImage` go, and keep the image open. */
 export function unlockImage(fd: number, readOnly: boolean): void {
   for (const byte of lockedBytes(readOnly)) unlockByte(fd, byte);

@@ -10,6 +10,7 @@ import {
   errnoMessage,
   type Fd,
   isMemoryBacked,
+  isReadOnlyDevice,
   Open,
   openFile,
   SharedMutex,
@@ -17,9 +18,10 @@ import {
 } from '../../sys/index.ts';
 import type { DiskClaim, DiskInfo } from '../disk.ts';
 import { StorageError } from '../errors.ts';
-import { type FileAccess, FileDisk, type FileDiskHandle } from './file-disk.ts';
+import { type FileAccess, FileDisk, type FileDiskHandle, type FileRights } from './file-disk.ts';
 import { wholeSectors } from './file-size.ts';
-import { lockImage, unlockImage } from './image-lock.ts';
+import { joinImageLock, lockImage, unlockImage } from './image-lock.ts';
+import type { Succession } from './image-turns.ts';
 
 /** How the host's page cache is used, as in QEMU's `cache=`. */
 export type CacheMode = 'writeback' | 'none' | 'writethrough';
@@ -29,10 +31,10 @@ export const CACHE_MODES: readonly CacheMode[] = ['writeback', 'none', 'writethr
 
 /**
  * Whether an image that another process has open for writing is refused: when it is opened (true),
- * or when it is used (`while-running`, see `Disk.claim`), so that two processes can have it open and
- * one hands it over to the other.
+ * when whoever opens it says so (`later`, see `Disk.lock`), or when it is used (`while-running`, see
+ * `Disk.claim`), so that two processes can have it open and one hands it over to the other.
  */
-export type ImageLocking = boolean | 'while-running';
+export type ImageLocking = boolean | 'later' | 'while-running';
 
 export interface FileDiskOptions {
   readonly path: string;
@@ -49,11 +51,18 @@ export interface FileDiskOptions {
   /** A file of no bytes will do: its user makes it larger by writing. Default: false. */
   readonly mayBeEmpty?: boolean;
   /**
+   * A block device that refuses writes will do, though it is opened to be written: its user looks
+   * for himself. Default: false.
+   */
+  readonly mayRefuseWrites?: boolean;
+  /**
    * With direct I/O: hand requests over one by one while few are under way (`FileIoOptions`). For
    * whoever waits for the device and nothing else; servers have rings to look after meanwhile, and
    * gain nothing. Default: false.
    */
   readonly isEager?: boolean;
+  /** To be one of several openings for an owner that has the image open, and locked. */
+  readonly succession?: Succession;
   /** How the one who reads the messages has to write options. Default: as on the command line. */
   readonly spelling?: OptionSpelling;
 }
@@ -62,9 +71,14 @@ export interface FileDiskOptions {
 export interface OptionSpelling {
   readonly noLocking: string;
   readonly directIo: string;
+  readonly readOnly: string;
 }
 
-const COMMAND_LINE: OptionSpelling = { noLocking: '--locking=off', directIo: '--cache=none' };
+const COMMAND_LINE: OptionSpelling = {
+  noLocking: '--locking=off',
+  directIo: '--cache=none',
+  readOnly: '--read-only',
+};
 
 /** Alignment to assume where the kernel does not say (before Linux 6.1): what 4Kn disks need. */
 const ASSUMED_DIRECT_ALIGNMENT = 4096;
@@ -73,38 +87,52 @@ const MAX_BLOCK_BYTES = 65536;
 
 /** Open a raw image or a block device. Throws a `StorageError`. */
 export function openFileDisk(options: FileDiskOptions): FileDisk {
-  const { path, cache = 'writeback', locking = true } = options;
-  const stats = checkKind(path);
+  const { path, cache = 'writeback', locking = true, succession } = options;
+  const place = placeOf(options);
+  const stats = checkKind(path, place);
   const isBlockDevice = stats.isBlockDevice();
-  const fd = open(options, isBlockDevice && locking === true);
+  const isExclusive = isBlockDevice && locking === true && !options.readOnly;
+  const fd = open(options, place, isExclusive && succession === undefined);
   try {
-    if (locking === true) lock(fd, options);
+    if (isBlockDevice) checkWritable(fd, options);
+    if (locking === true && succession === undefined) lock(fd, options);
     const direct = cache === 'none' ? alignment(fd.number, isBlockDevice) : undefined;
     const info = inspect(fd.number, stats, options, direct?.offsetBytes);
     const access = chooseAccess(fd.number, cache);
     const handle: FileDiskHandle = {
       kind: 'file',
+      path,
       info,
       description: describe(path, info, isBlockDevice, cache, access),
       fd: fd.number,
+      flushFailure: new SharedArrayBuffer(4),
       isBlockDevice,
       access,
       isEager: access === 'direct' && (options.isEager ?? false),
       ...(direct === undefined ? {} : { direct }),
       mutex: new SharedMutex().buffer,
     };
-    const claim = locking === 'while-running' ? claimOf(fd, options) : undefined;
-    return new FileDisk(handle, () => fd.close(), claim);
+    const rights = rightsOf(fd, options, isBlockDevice);
+    const close = (): void => {
+      rights.lock?.release();
+      fd.close();
+    };
+    return new FileDisk(handle, close, rights);
   } catch (error) {
     fd.close();
     throw error;
   }
 }
 
-function checkKind(path: string): Stats {
+/** What the owner has open, whatever is at its path by now. */
+function placeOf({ path, succession }: FileDiskOptions): string {
+  return succession === undefined ? path : `/proc/self/fd/${succession.descriptor}`;
+}
+
+function checkKind(path: string, place: string): Stats {
   let stats: Stats;
   try {
-    stats = statSync(path);
+    stats = statSync(place);
   } catch (error) {
     throw openFailed(path, error);
   }
@@ -124,14 +152,14 @@ function openFailed(path: string, error: unknown): StorageError {
   return new StorageError('DISK_OPEN_FAILED', `cannot open ${path}: ${reason}`, { cause: error });
 }
 
-function open(options: FileDiskOptions, exclusive: boolean): Fd {
+function open(options: FileDiskOptions, place: string, exclusive: boolean): Fd {
   const { path, readOnly = false, cache, spelling = COMMAND_LINE } = options;
   const flags = readOnly ? Open.RDONLY : Open.RDWR;
   const direct = cache === 'none';
   // A block device opened exclusively cannot be mounted or part of a volume at the same time.
-  const exclusively = exclusive && !readOnly ? Open.EXCL : 0;
+  const exclusively = exclusive ? Open.EXCL : 0;
   try {
-    return openFile(path, flags | exclusively | (direct ? Open.DIRECT : 0));
+    return openFile(place, flags | exclusively | (direct ? Open.DIRECT : 0));
   } catch (error) {
     if (error instanceof SystemError && direct && error.code === 'EINVAL') {
       const what = `cannot open ${path} with ${spelling.directIo}`;
@@ -145,16 +173,51 @@ function open(options: FileDiskOptions, exclusive: boolean): Fd {
   }
 }
 
+/** Else the guest would find out, write by write. */
+function checkWritable(fd: Fd, options: FileDiskOptions): void {
+  const { path, readOnly, mayRefuseWrites, spelling = COMMAND_LINE } = options;
+  if (readOnly || mayRefuseWrites || !isReadOnlyDevice(fd.number)) return;
+  const message = `cannot open ${path}: the device is read-only, use ${spelling.readOnly}`;
+  throw new StorageError('DISK_OPEN_FAILED', message);
+}
+
 function inUse({ path, spelling = COMMAND_LINE }: FileDiskOptions, why: string): StorageError {
   const hint = `stop that process, or use ${spelling.noLocking} if you know that it is safe`;
   return new StorageError('DISK_IN_USE', `${path} is in use: ${why} (${hint})`);
 }
 
-function claimOf(fd: Fd, options: FileDiskOptions): DiskClaim {
-  return {
-    acquire: () => lock(fd, options),
-    release: () => unlockImage(fd.number, options.readOnly ?? false),
+/** What of an image's locking is left for later. */
+function rightsOf(fd: Fd, options: FileDiskOptions, isBlockDevice: boolean): FileRights {
+  const { locking = true, readOnly = false, succession } = options;
+  const release = (): void => unlockImage(fd.number, readOnly);
+  if (locking === 'while-running') return { claim: { acquire: () => lock(fd, options), release } };
+  if (locking === true && succession !== undefined) {
+    return { lock: { acquire: () => joinImageLock(fd.number, readOnly), release } };
+  }
+  return locking === 'later' ? { lock: laterLock(fd, options, isBlockDevice) } : {};
+}
+
+/** As if it had been locked when it was opened. */
+function laterLock(fd: Fd, options: FileDiskOptions, isBlockDevice: boolean): DiskClaim {
+  const { path, readOnly = false } = options;
+  let exclusive: Fd | undefined;
+  const release = (): void => {
+    exclusive?.close();
+    exclusive = undefined;
+    unlockImage(fd.number, readOnly);
   };
+  const acquire = (): void => {
+    lock(fd, options);
+    if (!isBlockDevice || readOnly) return;
+    try {
+      // The other opening was not exclusive: another process had that.
+      exclusive = open({ path, readOnly: true }, `/proc/self/fd/${fd.number}`, true);
+    } catch (error) {
+      release();
+      throw error;
+    }
+  };
+  return { acquire, release };
 }
 
 function lock(fd: Fd, options: FileDiskOptions): void {

@@ -7,24 +7,26 @@
  * a block only in part has to read it first; of such writes only one is under way in the whole
  * process, or two could each write back what the other had changed.
  */
-import { IO_ERROR, Mapping, readAt, type SharedMutex, writeAt } from '../../sys/index.ts';
+import { IO_ERROR, Mapping, type SharedMutex } from '../../sys/index.ts';
 import type { DiskRequests } from '../disk-requests.ts';
+import type { FileCalls } from './file-calls.ts';
+import { restIsZeros } from './file-size.ts';
 
 /** Bytes of the aligned buffer: how much of a request is done at a time. */
 const BUFFER_BYTES = 1024 * 1024;
 
 /** See the module's comment. */
 export class UnalignedIo {
-  readonly #fd: number;
+  readonly #calls: FileCalls;
   readonly #memoryMask: number;
   readonly #offsetBytes: number;
   readonly #mutex: SharedMutex;
   #mapping: Mapping | undefined;
   #view: Uint8Array | undefined;
 
-  /** @param fd - open for direct I/O, with the given alignments (powers of two). */
-  constructor(fd: number, memoryBytes: number, offsetBytes: number, mutex: SharedMutex) {
-    this.#fd = fd;
+  /** @param calls - of a file open for direct I/O, with the given alignments (powers of two). */
+  constructor(calls: FileCalls, memoryBytes: number, offsetBytes: number, mutex: SharedMutex) {
+    this.#calls = calls;
     this.#memoryMask = memoryBytes - 1;
     this.#offsetBytes = offsetBytes;
     this.#mutex = mutex;
@@ -46,8 +48,9 @@ export class UnalignedIo {
   /** Read into the slot's memory. Returns 0 or a negative errno. */
   read(requests: DiskRequests, slot: number): number {
     return this.#inPieces(requests, slot, (start, bytes, skip, used) => {
-      const result = this.#readBlocks(start, bytes);
-      if (result < 0) return result;
+      const found = this.#readBlocks(start, bytes);
+      if (found < 0) return found;
+      if (found < skip + used && !restIsZeros(start + found, start + skip + used)) return IO_ERROR;
       requests.iovecs.scatter(slot, this.#address + skip, used);
       return 0;
     });
@@ -84,9 +87,34 @@ export class UnalignedIo {
     });
   }
 
-  /** How much of a range that starts with a whole block can be done as it is. */
-  wholeBlocks(lengthBytes: number): number {
-    return lengthBytes - (lengthBytes % this.#offsetBytes);
+  /**
+   * Zero what lies in blocks that a range covers only in part. Left to the file system, that could
+   * come between the reading and the writing back of such a block for another request, and be undone.
+   *
+   * @returns 0 or a negative errno.
+   */
+  zeroEdges(offset: number, lengthBytes: number): number {
+    const head = this.zeroEdge(offset, lengthBytes);
+    if (head < 0 || head === lengthBytes) return Math.min(head, 0);
+    const end = offset + lengthBytes;
+    const tail = end % this.#offsetBytes;
+    return tail === 0 ? 0 : Math.min(this.zeroEdge(end - tail, tail), 0);
+  }
+
+  /** Whether a range covers some block only in part. */
+  hasEdges(offset: number, lengthBytes: number): boolean {
+    return offset % this.#offsetBytes !== 0 || lengthBytes % this.#offsetBytes !== 0;
+  }
+
+  /** What is left of a slot's range without its edges: whole blocks, perhaps none. */
+  trimEdges(requests: DiskRequests, slot: number): void {
+    const block = this.#offsetBytes;
+    const start = requests.offsetBytes(slot);
+    const end = start + requests.lengthBytes[slot];
+    const first = Math.ceil(start / block) * block;
+    requests.offsetLow[slot] = first | 0;
+    requests.offsetHigh[slot] = (first / 2 ** 32) | 0;
+    requests.lengthBytes[slot] = Math.max(0, end - (end % block) - first);
   }
 
   #writePiece(
@@ -101,16 +129,21 @@ export class UnalignedIo {
     return this.#writeBlocks(start, bytes);
   }
 
-  /** Read whole blocks into the buffer; past the end of file there are zeros. */
+  /**
+   * Read whole blocks into the buffer; past the end of file there are zeros. Returns how much there
+   * was, or a negative errno.
+   */
   #readBlocks(start: number, bytes: number): number {
-    const result = readAt(this.#fd, this.#address, bytes, start);
-    if (result < 0) return result;
-    this.#bytes.fill(0, result, bytes);
-    return 0;
+    const found = this.#calls.readAt(this.#address, bytes, start);
+    if (found < 0 || found === bytes) return found;
+    // Zeros in place of what is there would be written back.
+    if (start + found < this.#calls.sizeBytes()) return IO_ERROR;
+    this.#bytes.fill(0, found, bytes);
+    return found;
   }
 
   #writeBlocks(start: number, bytes: number): number {
-    const result = writeAt(this.#fd, this.#address, bytes, start);
+    const result = this.#calls.writeAt(this.#address, bytes, start);
     if (result < 0) return result;
     return result === bytes ? 0 : IO_ERROR;
   }
