@@ -110,3 +110,14 @@ test('a mounted device is refused', { skip: noLoop || cannotMount() }, (t) => {
     message: `${device} is in use: it is mounted (${hint})`,
   });
 });
+
+test('a device that refuses writes is opened to be read only', { skip: noLoop }, (t) => {
+  const backing = backingFile(t, Buffer.alloc(MIB, 'x'));
+  const device = loopDevice(t, backing, { readOnly: true });
+  assert.throws(() => openFileDisk({ path: device }), {
+    code: 'DISK_OPEN_FAILED',
+    message: `cannot open ${device}: the device is read-only, use --read-only`,
+  });
+  using session = new DiskSession(openFileDisk({ path: device, readOnly: true }), 'epoll');
+  assert.deepEqual(session.read(0, MIB), Buffer.alloc(MIB, 'x'));
+});
