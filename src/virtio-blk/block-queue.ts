@@ -21,7 +21,8 @@ import {
   DiskOperation,
   type DiskRequestHandler,
 } from '../storage/index.ts';
-import { PENDING, type PollSource, signalEvent } from '../sys/index.ts';
+import { Errno, PENDING, type PollSource, signalEvent } from '../sys/index.ts';
+import type { HaltMode } from '../vhost-user/index.ts';
 import {
   CHAIN_FAULT_TEXT,
   ChainFault,
@@ -32,7 +33,7 @@ import {
 import type { BlockRequests } from './block-requests.ts';
 import { CallPacer } from './call-pacer.ts';
 import { Limit, RequestType, SECTOR_BYTES, Status } from './constants.ts';
-import { Counter } from './counters.ts';
+import { Counter, countAnswered, countDone } from './counters.ts';
 import type { DeviceState } from './device-state.ts';
 import { type CachePolicy, cachePolicy, hasFeature } from './features.ts';
 import type { QueueLog } from './queue-log.ts';
@@ -70,11 +71,12 @@ export interface BlockQueueOptions {
 /** See the module's comment. */
 export class BlockQueue implements PollSource, DiskRequestHandler {
   readonly maxSleepMs: number;
-  /** Descriptor to signal when the driver wants to know of used entries, or `NO_FD`. */
-  callFd: number = NO_FD;
   /** Descriptor to signal when the ring is broken, or `NO_FD`. */
   errFd: number = NO_FD;
   readonly #ring: DeviceRing;
+  #callFd: number = NO_FD;
+  /** The driver may have missed a call: see `callFd`. */
+  #owesCall = false;
   readonly #requests: BlockRequests;
   readonly #chain = new DescriptorChain();
   readonly #parser: RequestParser;
@@ -94,6 +96,8 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
   #accepting = true;
   #isBroken = false;
   #onDrained: (() => void) | undefined;
+  /** Which requests that are not done are left to another back-end. */
+  #leaving: HaltMode = 'finish';
 
   constructor(options: BlockQueueOptions) {
     this.maxSleepMs = options.isPolled ? POLLED_RING_INTERVAL_MS : Number.POSITIVE_INFINITY;
@@ -115,6 +119,23 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
     this.#channel = options.openChannel(this);
   }
 
+  /**
+   * Descriptor to signal when the driver wants to know of used entries, or `NO_FD`.
+   *
+   * A new one is signalled once in any case. The last call may have come to nobody: a back-end that
+   * was killed before it, a front-end that was just setting the device up or giving it up, or that
+   * exchanges the descriptor only when rings run, as QEMU does. And while a driver has not seen
+   * what it asked to be called for, it is called for nothing else.
+   */
+  get callFd(): number {
+    return this.#callFd;
+  }
+
+  set callFd(fd: number) {
+    if (fd !== this.#callFd) this.#owesCall = fd !== NO_FD;
+    this.#callFd = fd;
+  }
+
   /** After a drain, what the next run starts with (GET_VRING_BASE). */
   get base(): number {
     return this.#ring.base;
@@ -134,12 +155,21 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
     this.#accepting = !this.#isBroken;
   }
 
-  /** Take no more requests, and call back when all are answered; perhaps at once. */
-  drain(onDrained: () => void): void {
+  /**
+   * Take no more requests, and call back when none is under way; perhaps at once.
+   *
+   * @param hasLog - what is given up need not be answered: the ring's log has it, for whoever goes on
+   * with it. Nothing of that goes on here.
+   */
+  drain(onDrained: () => void, mode: HaltMode = 'finish', hasLog = false): void {
     assert(this.#onDrained === undefined, 'a queue is drained once at a time');
+    this.#leaving = hasLog ? mode : 'finish';
+    const leavesRest = this.#leaving === 'leave';
     // What an earlier back-end had taken counts as taken.
-    this.#accepting = !this.#isBroken && this.#ring.unansweredCount > 0;
+    this.#accepting = !this.#isBroken && !leavesRest && this.#ring.unansweredCount > 0;
     this.#onDrained = onDrained;
+    if (leavesRest) this.#channel.abandon?.();
+    else this.#channel.hasten?.(mode === 'abort');
     this.#finishDrain();
   }
 
@@ -175,6 +205,7 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
   poll(): boolean {
     const ring = this.#ring;
     let worked = false;
+    if (this.#owesCall) this.#callAnyway();
     if (this.#accepting) {
       const available = ring.availableCount();
       if (available > 0) {
@@ -200,8 +231,20 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
   }
 
   onDiskDone(slot: number, result: number): void {
+    if (this.#leaving !== 'finish' && this.#isLeft(slot, result)) {
+      this.#requests.release(slot);
+      return;
+    }
     const next = result === 0 ? this.#startNextRange(slot) : result;
     if (next !== PENDING) this.#finishDisk(slot, next);
+  }
+
+  /** Whether a request that the disk has no more to do with has not been done, or not all of it. */
+  #isLeft(slot: number, result: number): boolean {
+    if (result === -Errno.ECANCELED) return true;
+    if (this.#leaving === 'abort') return false;
+    const { rangeIndex, rangeCount } = this.#requests;
+    return result === 0 && rangeIndex[slot] + 1 < rangeCount[slot];
   }
 
   #serveBatch(available: number): boolean {
@@ -242,7 +285,7 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
       this.#requests.release(slot);
       this.#break('request without a byte for its status');
     } else {
-      this.#countAnswered(slot, verdict);
+      countAnswered(this.#counters, this.#requests.type[slot], verdict);
       this.#answer(slot, verdict, this.#parser.writtenBytes);
     }
   }
@@ -301,37 +344,15 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
       this.#log.read(requests, slot, this.#memory);
     }
     if (result !== 0) {
-      counters[Counter.diskErrors] += 1;
-      this.#answer(slot, Status.IOERR, 0);
+      const isUnsupported = result === -Errno.EOPNOTSUPP;
+      counters[isUnsupported ? Counter.unsupportedRequests : Counter.diskErrors] += 1;
+      this.#answer(slot, isUnsupported ? Status.UNSUPP : Status.IOERR, 0);
       return;
     }
     const bytes = requests.disk.lengthBytes[slot];
-    if (type === RequestType.IN) {
-      counters[Counter.reads] += 1;
-      counters[Counter.readBytes] += bytes;
-      this.#answer(slot, Status.OK, bytes);
-      return;
-    }
-    if (type === RequestType.OUT) {
-      counters[Counter.writes] += 1;
-      counters[Counter.writtenBytes] += bytes;
-    } else if (type === RequestType.FLUSH) counters[Counter.flushes] += 1;
-    else if (type === RequestType.DISCARD) counters[Counter.discards] += 1;
-    else counters[Counter.writeZeroes] += 1;
-    this.#answer(slot, Status.OK, 0);
-  }
-
-  /** Count a request that never reached the disk. */
-  #countAnswered(slot: number, status: number): void {
-    const type = this.#requests.type[slot];
-    let counter = Counter.invalidRequests;
-    if (status === Status.UNSUPP) counter = Counter.unsupportedRequests;
-    // Besides GET_ID, only transfers of no bytes are answered OK without the disk.
-    else if (status === Status.OK && type === RequestType.GET_ID) counter = Counter.getIds;
-    else if (status === Status.OK) {
-      counter = type === RequestType.IN ? Counter.reads : Counter.writes;
-    }
-    this.#counters[counter] += 1;
+    if (type === RequestType.FLUSH) this.#state.onFlush();
+    countDone(counters, type, bytes);
+    this.#answer(slot, Status.OK, type === RequestType.IN ? bytes : 0);
   }
 
   /** Status byte, used entry; `writtenBytes` of data went to the driver's buffers. */
@@ -349,9 +370,15 @@ export class BlockQueue implements PollSource, DiskRequestHandler {
   #publish(): void {
     const wantsCall = this.#ring.publish();
     if (this.#log !== undefined) this.#log.published(this.#counters);
-    if (!wantsCall || this.callFd === NO_FD) return;
+    if (!wantsCall || this.#callFd === NO_FD) return;
     this.#counters[Counter.calls] += 1;
-    signalEvent(this.callFd);
+    signalEvent(this.#callFd);
+  }
+
+  /** Not for anything that was answered here: not counted. */
+  #callAnyway(): void {
+    this.#owesCall = false;
+    signalEvent(this.#callFd);
   }
 
   #finishDrain(): void {

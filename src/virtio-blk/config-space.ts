@@ -90,9 +90,14 @@ export class ConfigSpace {
     return isLegal;
   }
 
-  /** Live migration restores the whole space: read-only fields keep what this device has. */
-  restore(offset: number, bytes: Uint8Array): void {
+  /**
+   * Live migration restores the whole space: read-only fields keep what this device has. False if
+   * `writeback` is not in it.
+   */
+  restore(offset: number, bytes: Uint8Array): boolean {
     const saved = bytes[ConfigOffset.WRITEBACK - offset];
-    if (saved !== undefined) this.writeback = saved !== 0;
+    if (saved === undefined) return false;
+    this.writeback = saved !== 0;
+    return true;
   }
 }

@@ -43,13 +43,13 @@ export const ID_BYTES = 20;
  * What the device allows in one request. The driver is told; larger requests get IOERR.
  *
  * `SEGMENTS`: with header and status 128 descriptors, what QEMU's default ring holds.
- * `SEGMENT_BYTES`: no limit of ours; a number is needed for drivers that insist on SIZE_MAX.
+ * `SEGMENT_BYTES`: of a segment; larger ones are taken as long as all data is no more than allowed.
  * `RANGE_SECTORS`: 32 MiB: where zeros must be written, one request should not take seconds.
  */
 export const Limit = {
   SEGMENTS: 126,
   SEGMENT_BYTES: 1024 * 1024,
-  DATA_BYTES: 2 ** 31 - 4096,
+  DATA_BYTES: 126 * 2 ** 20,
   RANGES: 16,
   RANGE_SECTORS: 2 ** 16,
 } as const;

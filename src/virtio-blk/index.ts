@@ -21,7 +21,7 @@ export {
   createCounters,
   readCounters,
 } from './counters.ts';
-export { DeviceState } from './device-state.ts';
+export { DeviceState, Writeback } from './device-state.ts';
 export { featureSet, hasFeature, offeredFeatures } from './features.ts';
 export { QueueLog, type QueueLogOptions } from './queue-log.ts';
 export type { RequestRules } from './request-parser.ts';

@@ -1,7 +1,7 @@
 /** Whether and how often the driver is called, and when it has to kick. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { PENDING } from '../../../src/sys/index.ts';
+import { createEventFd, drainEvent, PENDING } from '../../../src/sys/index.ts';
 import { featureSet, RequestType } from '../../../src/virtio-blk/index.ts';
 import { RingFeature } from '../../../src/virtqueue/index.ts';
 import { ALL_FEATURES } from '../../support/parser-bench.ts';
@@ -111,4 +111,15 @@ test('a ring that was empty is handed to the disk in small batches first', () =>
     submitted.push(channel.pending - before);
   }
   assert.deepEqual(submitted, [2, 4, 8, 16, 32, 64, 64, 64]);
+});
+
+test('a new call descriptor is signalled once: the last call may have come to nobody', () => {
+  const channel = pendingChannel(1);
+  using served = new ServedQueue({ openChannel: channel.open });
+  using other = createEventFd();
+  served.queue.callFd = other.number;
+  served.queue.poll();
+  served.queue.callFd = other.number;
+  served.queue.poll();
+  assert.equal(drainEvent(other.number), 1);
 });

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { ftruncateSync } from 'node:fs';
 import { test } from 'node:test';
-import { openDisk } from '../../../src/storage/index.ts';
+import { openFileDisk } from '../../../src/storage/index.ts';
 import {
   createMemfd,
   createReactor,
@@ -30,7 +30,7 @@ class FileQueue implements Disposable {
   constructor(engine: EngineName, readOnly = false) {
     this.#reactor = createReactor('blocking', engine).reactor;
     const path = `/proc/self/fd/${this.image.number}`;
-    const disk = openDisk({ source: { kind: 'file', path }, readOnly, locking: false });
+    const disk = openFileDisk({ path, readOnly, locking: false });
     this.served = new ServedQueue({ disk, reactor: this.#reactor });
     this.#reactor.addSource(this.served.queue);
     this.#close = () => disk.close();
