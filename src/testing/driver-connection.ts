@@ -28,6 +28,11 @@ export interface DriverConnectionOptions extends FrontendOptions {
   readonly packed?: boolean;
   /** Rings without kicks and calls: both sides look for themselves. */
   readonly polled?: boolean;
+  /**
+   * Called when all is negotiated, and before rings start. Default: read the configuration space, as
+   * a driver does that begins.
+   */
+  readonly prepare?: (frontend: Frontend) => Promise<unknown>;
   /** Guest memory; the connection closes it. Default: 64 MiB in one region. */
   readonly ram?: GuestRam;
 }
@@ -74,6 +79,7 @@ export class DriverConnection {
         queues.push(queue);
       }
       const connection = new DriverConnection(frontend, ram, queues);
+      await (options.prepare ?? readConfiguration)(frontend);
       const base = firstBase(format);
       for (const queue of queues) await connection.startQueue(queue.index, base, options.polled);
       return connection;
@@ -109,7 +115,7 @@ export class DriverConnection {
    * later ones refuse to be asked for more.
    */
   async readConfig(): Promise<DataView> {
-    const bytes = await this.frontend.readConfig(0, COMMON_CONFIG_BYTES);
+    const bytes = await readConfiguration(this.frontend);
     return new DataView(bytes.buffer, bytes.byteOffset);
   }
 
@@ -139,6 +145,10 @@ export class DriverConnection {
     }
     this.ram[Symbol.dispose]();
   }
+}
+
+function readConfiguration(frontend: Frontend): Promise<Uint8Array> {
+  return frontend.readConfig(0, COMMON_CONFIG_BYTES);
 }
 
 function makeQueue(ram: GuestRam, index: number, size: number, format: RingFormat): DriverQueue {

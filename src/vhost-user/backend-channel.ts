@@ -1,8 +1,8 @@
 /**
  * The second connection of a session, on which the back-end speaks first (SET_BACKEND_REQ_FD).
  */
-import { closeAll, type Fd, type Logger, type Reactor } from '../sys/index.ts';
-import { Channel, type Frame } from './channel.ts';
+import type { Fd, Logger, Reactor } from '../sys/index.ts';
+import { Channel } from './channel.ts';
 import { BackendMessages } from './messages.ts';
 
 /** See the module's comment. */
@@ -13,7 +13,8 @@ export class BackendChannel {
   constructor(reactor: Reactor, socket: Fd, logger: Logger) {
     this.#channel = new Channel(reactor, socket, {
       // No acknowledgements are asked for; what comes nevertheless is of no use.
-      onFrame: async (frame: Frame) => closeAll(frame.fds),
+      wantsNoFds: true,
+      onFrame: async () => {},
       onClosed: (reason) => {
         logger.debug(`the back-end channel has ended${reason ? `: ${reason.message}` : ''}`);
       },

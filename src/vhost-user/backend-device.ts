@@ -30,6 +30,17 @@ export interface RingSetup {
   readonly logFd: number | undefined;
 }
 
+/**
+ * What becomes of requests under way when a ring is halted:
+ *
+ * - `finish`: they are done, and answered;
+ * - `leave`: they may also be left to the next run, which need not be here, if it is written down
+ *   that they were under way (GET_VRING_BASE_INFLIGHT), and nothing of them goes on;
+ * - `abort`: nobody waits for them: the connection ends, or the driver has reset the device. As with
+ *   `leave`, and they may fail where it is not written down.
+ */
+export type HaltMode = 'finish' | 'leave' | 'abort';
+
 /** The part of the in-flight area that is one ring's. */
 export interface InflightPart {
   /** To adopt, and close in the end. */
@@ -53,6 +64,13 @@ export interface BackendDevice {
    * @param isMigration - the whole space is being restored: read-only fields are to be ignored.
    */
   writeConfig(offset: number, bytes: Uint8Array, isMigration: boolean): boolean;
+  /**
+   * A byte of the device's own, which the front-end keeps for the next back-end. It may change
+   * with `writeConfig` and when a ring begins to run.
+   */
+  readonly keptByte: number;
+  /** What an earlier back-end, perhaps of another kind, had as `keptByte`. */
+  recall(keptByte: number): void;
   /** Use other memory from now on. No ring runs. Old mappings are closed afterwards. */
   setMemory(regions: readonly MemoryRegion[]): Promise<void>;
   /**
@@ -65,8 +83,8 @@ export interface BackendDevice {
    * @param onBroken - called when the ring makes no sense and is not served any more.
    */
   runRing(setup: RingSetup, onBroken: (reason: string) => void): Promise<void>;
-  /** Finish the requests under way and stop. Resolves with the base of the next run. */
-  haltRing(index: number): Promise<number>;
+  /** End the requests under way, and stop. Resolves with the base of the next run. */
+  haltRing(index: number, mode: HaltMode): Promise<number>;
   /**
    * Exchange descriptors of a running ring, and what of its writes is logged. The old descriptors
    * are closed afterwards.

@@ -3,34 +3,29 @@
  * that the message may come now, its size and its number of descriptors.
  *
  * Handlers take the descriptors they keep out of the list they are given; the session closes the
- * rest, and those that it sends with the reply. Rings are halted, and run again, around everything that changes under them.
+ * rest, and those that it sends with the reply.
  */
 import { type Fd, type Logger, type Reactor, socketKind } from '../sys/index.ts';
-import { isValidRingSize, type RingFormat, ringFormat } from '../virtqueue/index.ts';
 import { BackendChannel } from './backend-channel.ts';
 import type { BackendDevice } from './backend-device.ts';
-import { BACKEND_PROTOCOL_FEATURES } from './backend-features.ts';
+import { BACKEND_PROTOCOL_FEATURES, checkProtocolFeatures } from './backend-features.ts';
 import { ProtocolError } from './errors.ts';
 import { createInflightArea, InflightArea } from './inflight-area.ts';
 import { MAX_MEMORY_SLOTS, MemoryTable } from './memory-table.ts';
 import {
+  CONFIG_FLAG_MIGRATION,
   type FrontendMessageName,
   MAX_CONFIG_BYTES,
   type RegionDescription,
   type ReplyOf,
   type RequestOf,
-  VRING_INDEX_MASK,
-  VRING_NO_FD_BIT,
 } from './messages.ts';
 import { F_LOG_ALL, F_PROTOCOL_FEATURES, protocolFeatureNames } from './protocol-features.ts';
-import { RingConfig, usedLogAddress } from './ring-config.ts';
 import { SessionLog } from './session-log.ts';
-import type { RingEvent } from './session-state.ts';
+import { SessionRings, type SessionSettings } from './session-rings.ts';
 
 const PROTOCOL_FEATURES_BIT = 1n << BigInt(F_PROTOCOL_FEATURES);
 const LOG_ALL_BIT = 1n << BigInt(F_LOG_ALL);
-/** SET_CONFIG flag: live migration restores the whole space. */
-const CONFIG_FLAG_MIGRATION = 1;
 
 type Handler<Name extends FrontendMessageName> = (
   request: RequestOf<Name>,
@@ -40,6 +35,11 @@ type Handler<Name extends FrontendMessageName> = (
 
 type HandlerTable = { readonly [Name in FrontendMessageName]?: Handler<Name> };
 
+async function settled(promise: Promise<void>): Promise<PromiseSettledResult<void>> {
+  const [result] = await Promise.allSettled([promise]);
+  return result;
+}
+
 /** A handler with its types forgotten. */
 export type AnyHandler = (request: unknown, fds: Fd[], replyFds: Fd[]) => unknown;
 
@@ -48,42 +48,38 @@ export class BackendHandlers {
   readonly #device: BackendDevice;
   readonly #reactor: Reactor;
   readonly #logger: Logger;
-  readonly #memory = new MemoryTable();
-  readonly #log: SessionLog;
-  readonly #rings: readonly RingConfig[];
-  #features: bigint | undefined;
-  #protocolFeatures = 0n;
+  readonly #settings: SessionSettings;
+  readonly #rings: SessionRings;
   #status = 0n;
   #backendChannel: BackendChannel | undefined;
-  #inflight: InflightArea | undefined;
 
   constructor(device: BackendDevice, reactor: Reactor, logger: Logger) {
     this.#device = device;
     this.#reactor = reactor;
     this.#logger = logger;
-    this.#log = new SessionLog(device);
-    this.#rings = Array.from({ length: device.numQueues }, (_, index) => new RingConfig(index));
+    this.#settings = {
+      features: undefined,
+      protocolFeatures: 0n,
+      inflight: undefined,
+      memory: new MemoryTable(),
+      log: new SessionLog(device),
+    };
+    this.#rings = new SessionRings(device, logger, this.#settings);
   }
 
   /** Negotiated protocol features. */
   get protocolFeatures(): bigint {
-    return this.#protocolFeatures;
+    return this.#settings.protocolFeatures;
   }
 
   /** Whether VHOST_USER_F_PROTOCOL_FEATURES was negotiated. */
   get hasProtocolFeatures(): boolean {
-    return ((this.#features ?? 0n) & PROTOCOL_FEATURES_BIT) !== 0n;
-  }
-
-  /** Until features are negotiated, rings are split. */
-  get #ringFormat(): RingFormat {
-    return ringFormat(this.#features ?? 0n);
+    return ((this.#settings.features ?? 0n) & PROTOCOL_FEATURES_BIT) !== 0n;
   }
 
   /** The states of all rings, for log lines. */
   get ringStates(): string {
-    const active = this.#rings.filter((ring) => ring.state !== 'stopped+disabled');
-    return active.map((ring) => `ring ${ring.index} ${ring.state}`).join(', ') || 'no ring active';
+    return this.#rings.states;
   }
 
   /** The handler of a message, if the session knows it. */
@@ -96,15 +92,23 @@ export class BackendHandlers {
     this.#backendChannel?.sendConfigChange();
   }
 
-  /** The connection has ended: finish what is under way, and let everything go. */
+  /**
+   * The connection has ended: finish what is under way, and let everything go, though the device
+   * may have failed: then it rejects in the end.
+   */
   async close(): Promise<void> {
-    await this.#haltAll('reset');
-    await this.#device.setMemory([]);
-    this.#memory.commit([]);
-    await this.#log.close();
-    for (const ring of this.#rings) ring.close();
+    const { memory, log, inflight } = this.#settings;
+    const results = [
+      await settled(this.#rings.haltAll('reset')),
+      await settled(this.#device.setMemory([])),
+      await settled(log.close()),
+    ];
+    memory.commit([]);
+    this.#rings.close();
     this.#backendChannel?.close();
-    this.#inflight?.close();
+    inflight?.close();
+    const failed = results.find(({ status }) => status === 'rejected');
+    if (failed?.status === 'rejected') throw failed.reason;
   }
 
   readonly #table: HandlerTable = {
@@ -112,50 +116,31 @@ export class BackendHandlers {
     SET_FEATURES: (request) => this.#setFeatures(request.value),
     SET_OWNER: () => {},
     // Deprecated: rings go quiet, the connection and what was set up stay (vhost-user.rst).
-    RESET_OWNER: () => this.#haltAll('disable'),
+    RESET_OWNER: () => this.#rings.haltAll('disable'),
     SET_MEM_TABLE: (request, fds) => this.#changeMemory((memory) => memory.replace(request, fds)),
     SET_LOG_BASE: async (request, fds) => {
-      await this.#log.setBase(request, fds[0], this.#memory.regions);
+      await this.#settings.log.setBase(request, fds[0], this.#settings.memory.regions);
       // The value says nothing; libvhost-user has none but 0, and QEMU reads none.
       return { value: 0n };
     },
     SET_LOG_FD: (_request, fds) => this.#setLogFd(fds),
-    SET_VRING_NUM: (request) => this.#setRingSize(request.index, request.num),
-    SET_VRING_ADDR: (request) => this.#setRingAddresses(request),
-    SET_VRING_BASE: (request) => {
-      const ring = this.#ring(request.index);
-      if (ring.isStarted) throw this.#ringError(ring, 'gets a base while it is started');
-      // Of a packed ring, the upper half has a meaning, which depends on the ring's size.
-      if (this.#ringFormat === 'split' && request.num > 0xffff)
-        throw this.#ringError(ring, `gets base ${request.num}`);
-      ring.base = request.num;
-    },
-    GET_VRING_BASE: async (request) => {
-      const ring = this.#ring(request.index);
-      await this.#apply(ring, 'stop');
-      ring.closeKick();
-      return { index: ring.index, num: ring.baseFor(this.#ringFormat) };
-    },
-    SET_VRING_KICK: (request, fds) => this.#setKick(request.value, fds),
-    SET_VRING_CALL: (request, fds) => this.#setSignal('call', request.value, fds),
-    SET_VRING_ERR: (request, fds) => this.#setSignal('err', request.value, fds),
+    SET_VRING_NUM: (request) => this.#rings.setSize(request),
+    SET_VRING_ADDR: (request) => this.#rings.setAddresses(request),
+    SET_VRING_BASE: (request) => this.#rings.setBase(request),
+    GET_VRING_BASE: async ({ index }) => ({ index, num: await this.#rings.stop(index) }),
+    SET_VRING_KICK: (request, fds) => this.#rings.setKick(request.value, fds),
+    SET_VRING_CALL: (request, fds) => this.#rings.setSignal('call', request.value, fds),
+    SET_VRING_ERR: (request, fds) => this.#rings.setSignal('err', request.value, fds),
     GET_PROTOCOL_FEATURES: () => ({ value: BACKEND_PROTOCOL_FEATURES }),
     SET_PROTOCOL_FEATURES: (request) => {
-      const unknown = request.value & ~BACKEND_PROTOCOL_FEATURES;
-      if (unknown !== 0n) {
-        const names = protocolFeatureNames(unknown).join(', ');
-        throw new ProtocolError(
-          'BAD_FEATURES',
-          `protocol features that were not offered: ${names}`,
-        );
-      }
-      this.#protocolFeatures = request.value;
+      checkProtocolFeatures(request.value);
+      this.#settings.protocolFeatures = request.value;
       this.#logger.debug(`protocol features: ${protocolFeatureNames(request.value).join(', ')}`);
     },
     GET_QUEUE_NUM: () => ({ value: BigInt(this.#device.numQueues) }),
     SET_VRING_ENABLE: (request) => {
       if (request.num > 1) throw new ProtocolError('BAD_PAYLOAD', `enable is ${request.num}`);
-      return this.#apply(this.#ring(request.index), request.num === 1 ? 'enable' : 'disable');
+      return this.#rings.enable(request.index, request.num === 1);
     },
     SET_BACKEND_REQ_FD: (_request, fds) => this.#openBackendChannel(fds),
     GET_CONFIG: (request) => {
@@ -167,25 +152,29 @@ export class BackendHandlers {
     },
     SET_CONFIG: (request) => {
       const isMigration = request.flags === CONFIG_FLAG_MIGRATION;
-      if (this.#device.writeConfig(request.offset, request.bytes, isMigration)) return;
+      if (this.#device.writeConfig(request.offset, request.bytes, isMigration)) {
+        return this.#settings.inflight?.keep(this.#device.keptByte);
+      }
       const what = `${request.size} bytes at ${request.offset}, flags ${request.flags}`;
       throw new ProtocolError('BAD_CONFIG', `the configuration cannot be written so: ${what}`);
     },
     GET_INFLIGHT_FD: (request, _fds, replyFds) => {
-      const { fd, description } = createInflightArea(request, this.#device);
+      const format = this.#settings.features === undefined ? undefined : this.#rings.format;
+      const { fd, description } = createInflightArea(request, this.#device, format);
       replyFds.push(fd);
       return description;
     },
     SET_INFLIGHT_FD: (request, fds) => {
-      const started = this.#rings.find((ring) => ring.isStarted);
-      if (started) throw this.#ringError(started, 'gets in-flight memory while it is started');
+      this.#rings.demandStopped('gets in-flight memory');
       const area = new InflightArea(request, fds[0], this.#device);
-      this.#inflight?.close();
-      this.#inflight = area;
+      this.#settings.inflight?.close();
+      this.#settings.inflight = area;
+      if (area.kept !== undefined) this.#device.recall(area.kept);
     },
     RESET_DEVICE: async () => {
-      await this.#haltAll('reset');
-      for (const ring of this.#rings) ring.base = undefined;
+      await this.#rings.haltAll('reset');
+      this.#rings.forgetBases();
+      this.#settings.inflight?.clear();
       this.#status = 0n;
       this.#device.reset();
     },
@@ -205,177 +194,42 @@ export class BackendHandlers {
     return this.#device.features | PROTOCOL_FEATURES_BIT | LOG_ALL_BIT;
   }
 
-  #ring(index: number): RingConfig {
-    const ring = this.#rings[index];
-    if (ring !== undefined) return ring;
-    const count = this.#rings.length;
-    throw new ProtocolError('BAD_RING', `ring ${index}: the device has ${count}`);
-  }
-
-  #ringError(ring: RingConfig, problem: string): ProtocolError {
-    return new ProtocolError('WRONG_STATE', `ring ${ring.index} ${problem}`);
-  }
-
   async #setFeatures(features: bigint): Promise<void> {
     const unknown = features & ~this.#offeredFeatures;
     if (unknown !== 0n) {
       const text = `features that were not offered: 0x${unknown.toString(16)}`;
       throw new ProtocolError('BAD_FEATURES', text);
     }
-    if (((this.#features ?? 0n) ^ features) === LOG_ALL_BIT) {
+    if (((this.#settings.features ?? 0n) ^ features) === LOG_ALL_BIT) {
       // Live migration begins or ends: rings go on while they start or stop to log.
-      this.#features = features;
-      await this.#rewireRunning();
-    } else if (features !== this.#features) {
-      await this.#withRingsHalted(() => {
-        this.#features = features;
+      this.#settings.features = features;
+      await this.#rings.rewireRunning();
+    } else if (features !== this.#settings.features) {
+      await this.#rings.whileHalted(() => {
+        this.#settings.features = features;
       });
     }
     // Without the protocol's own features there are no SET_VRING_ENABLE messages.
     if (this.hasProtocolFeatures) return;
-    for (const ring of this.#rings) await this.#apply(ring, 'enable');
-  }
-
-  #setRingSize(index: number, size: number): void {
-    const ring = this.#ring(index);
-    if (ring.isStarted) throw this.#ringError(ring, 'is resized while it is started');
-    const format = this.#ringFormat;
-    if (!isValidRingSize(size, format) || size > this.#device.maxQueueSize) {
-      const kind = format === 'split' ? 'a power of two' : 'at least 1';
-      const rule = `${kind}, at most ${this.#device.maxQueueSize}`;
-      throw new ProtocolError('BAD_RING', `ring ${index} of size ${size}: must be ${rule}`);
-    }
-    ring.size = size;
-  }
-
-  /** Sent again for a started ring, it says what to log, and nothing else may have changed. */
-  async #setRingAddresses(request: RequestOf<'SET_VRING_ADDR'>): Promise<void> {
-    const ring = this.#ring(request.index);
-    const { descriptor, available, used } = request;
-    const isSame =
-      ring.addresses?.descriptor === descriptor &&
-      ring.addresses.available === available &&
-      ring.addresses.used === used;
-    if (ring.isStarted && !isSame) throw this.#ringError(ring, 'is moved while it is started');
-    const usedLog = usedLogAddress(request);
-    const isLoggedOtherwise = usedLog !== ring.addresses?.usedLog;
-    ring.addresses = { descriptor, available, used, usedLog };
-    if (ring.state !== 'running' || !isLoggedOtherwise) return;
-    await this.#device.rewireRing(this.#setup(ring));
+    await this.#rings.enableAll();
   }
 
   async #setLogFd(fds: Fd[]): Promise<void> {
-    const old = this.#log.exchangeFd(fds[0]);
+    const old = this.#settings.log.exchangeFd(fds[0]);
     fds.length = 0;
     try {
-      await this.#rewireRunning();
+      await this.#rings.rewireRunning();
     } finally {
       old?.close();
     }
-  }
-
-  /** Ring index and descriptor of SET_VRING_KICK, CALL and ERR. */
-  #takeRingFd(value: bigint, fds: Fd[]): { ring: RingConfig; fd: Fd | undefined } {
-    const ring = this.#ring(Number(value & VRING_INDEX_MASK));
-    const isAbsent = (value & VRING_NO_FD_BIT) !== 0n;
-    if (fds.length !== (isAbsent ? 0 : 1)) {
-      const rule = isAbsent ? 'a descriptor, though it says none' : 'no descriptor';
-      throw new ProtocolError('BAD_DESCRIPTORS', `comes with ${rule}`);
-    }
-    return { ring, fd: fds[0] };
-  }
-
-  async #setKick(value: bigint, fds: Fd[]): Promise<void> {
-    const { ring, fd } = this.#takeRingFd(value, fds);
-    const old = ring.exchange('kick', fd);
-    fds.length = 0;
-    try {
-      await this.#apply(ring, 'start');
-    } finally {
-      old?.close();
-    }
-  }
-
-  async #setSignal(kind: 'call' | 'err', value: bigint, fds: Fd[]): Promise<void> {
-    const { ring, fd } = this.#takeRingFd(value, fds);
-    const old = ring.exchange(kind, fd);
-    fds.length = 0;
-    try {
-      if (ring.state === 'running') await this.#device.rewireRing(this.#setup(ring));
-    } finally {
-      old?.close();
-    }
-  }
-
-  #setup(ring: RingConfig): ReturnType<RingConfig['setup']> {
-    const { maxQueueSize } = this.#device;
-    return ring.setup(this.#features ?? 0n, this.#memory, maxQueueSize, this.#log.fd);
-  }
-
-  async #rewireRunning(): Promise<void> {
-    const running = this.#rings.filter((ring) => ring.state === 'running');
-    for (const ring of running) await this.#device.rewireRing(this.#setup(ring));
-  }
-
-  /** Let an event happen to a ring, with what follows from it. */
-  async #apply(ring: RingConfig, event: RingEvent): Promise<void> {
-    switch (ring.effectOf(event)) {
-      case 'run':
-        await this.#run(ring);
-        break;
-      case 'halt':
-        ring.base = await this.#device.haltRing(ring.index);
-        this.#logger.debug(`ring ${ring.index} halted at ${ring.base}`);
-        break;
-      case 'rewire':
-        await this.#device.rewireRing(this.#setup(ring));
-        break;
-      case 'none':
-        break;
-    }
-    ring.advance(event);
-  }
-
-  async #run(ring: RingConfig): Promise<void> {
-    const checked = this.#setup(ring);
-    // Of packed rings nothing is written down.
-    const isTracked = ringFormat(checked.features) === 'split';
-    const inflight = isTracked ? this.#inflight?.partOf(ring.index, checked.size) : undefined;
-    const setup = { ...checked, inflight };
-    await this.#device.runRing(setup, (reason) => {
-      this.#logger.warn(`ring ${ring.index} is not served any more: ${reason}`);
-    });
-    this.#logger.debug(`ring ${ring.index} runs: ${setup.size} entries from ${setup.base}`);
-  }
-
-  async #haltAll(event: 'reset' | 'disable'): Promise<void> {
-    for (const ring of this.#rings) await this.#apply(ring, event);
-  }
-
-  /** Change something that running rings depend on. */
-  async #withRingsHalted(change: () => void | Promise<void>): Promise<void> {
-    const running = this.#rings.filter((ring) => ring.state === 'running');
-    for (const ring of running) ring.base = await this.#device.haltRing(ring.index);
-    await change();
-    const failures: unknown[] = [];
-    for (const ring of running) {
-      try {
-        await this.#run(ring);
-      } catch (error) {
-        // It has lost its memory: it stays stopped, and the others go on.
-        ring.advance('stop');
-        failures.push(error);
-      }
-    }
-    if (failures.length > 0) throw failures[0];
   }
 
   /** @param make - makes the new table, or throws and leaves the old one. */
   async #changeMemory(make: (memory: MemoryTable) => MemoryTable['regions']): Promise<void> {
-    const regions = make(this.#memory);
-    await this.#withRingsHalted(async () => {
+    const regions = make(this.#settings.memory);
+    await this.#rings.whileHalted(async () => {
       await this.#device.setMemory(regions);
-      this.#memory.commit(regions);
+      this.#settings.memory.commit(regions);
     });
     const bytes = regions.reduce((sum, region) => sum + region.sizeBytes, 0);
     this.#logger.debug(`memory: ${regions.length} regions, ${bytes} bytes`);

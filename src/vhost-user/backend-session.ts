@@ -6,7 +6,7 @@
  * not 0 if the front-end asked for one, an empty reply to GET_CONFIG. Where it has none, the
  * connection is closed. Either way a log line names message, state and reason.
  */
-import { closeAll, type Fd, type Logger, type Reactor } from '../sys/index.ts';
+import { closeAll, type Fd, type Logger, type Reactor, SystemError } from '../sys/index.ts';
 import type { BackendDevice } from './backend-device.ts';
 import { BackendHandlers } from './backend-handlers.ts';
 import { Channel, type Frame, FrameFlag } from './channel.ts';
@@ -53,6 +53,7 @@ export class BackendSession {
     });
     this.#channel = new Channel(options.reactor, options.socket, {
       onFrame: (frame) => {
+        if (this.#isEnding) return this.#ignore(frame);
         this.#current = this.#onFrame(frame);
         return this.#current;
       },
@@ -72,7 +73,6 @@ export class BackendSession {
 
   /** Hang up, after finishing the requests under way. */
   close(): Promise<void> {
-    this.#channel.close();
     this.#end();
     return this.ended;
   }
@@ -80,8 +80,26 @@ export class BackendSession {
   #end(): void {
     if (this.#isEnding) return;
     this.#isEnding = true;
-    // A handler may still be at work when the connection is closed from our side.
-    this.#resolveEnded(this.#current.then(() => this.#handlers.close()));
+    this.#resolveEnded(this.#finish());
+  }
+
+  /**
+   * A front-end that is hung up on looks at the used rings to know where the next back-end has to
+   * go on: by then they must not change any more.
+   */
+  async #finish(): Promise<void> {
+    try {
+      await this.#current;
+      await this.#handlers.close();
+    } finally {
+      this.#channel.close();
+    }
+  }
+
+  /** Nothing more is done for the front-end, and nothing more is read from it. */
+  #ignore(frame: Frame): Promise<void> {
+    closeAll(frame.fds);
+    return this.ended;
   }
 
   async #onFrame(frame: Frame): Promise<void> {
@@ -149,17 +167,18 @@ export class BackendSession {
   }
 
   #refuse(frame: Frame, name: FrontendMessageName | undefined, error: unknown): void {
-    const isExpected = error instanceof ProtocolError || error instanceof FieldError;
+    // A SystemError: there is no memory, or no descriptor, for what the message asks for.
+    const isWrong = error instanceof ProtocolError || error instanceof FieldError;
+    const isExpected = isWrong || error instanceof SystemError;
     const what = name ?? `message ${frame.id}`;
     const text = isExpected ? error.message : ((error as Error).stack ?? String(error));
     const canNack =
-      isExpected &&
+      isWrong &&
       !(error instanceof ProtocolError && error.isFatal) &&
       (name === 'GET_CONFIG' || (!hasReply(name) && this.#wantsAck(frame)));
     const verdict = canNack ? 'refused' : 'connection closed';
     this.#logger[isExpected ? 'warn' : 'error'](`${what} (${this.#state}): ${text}: ${verdict}`);
     if (!canNack) {
-      this.#channel.close();
       this.#end();
     } else if (name === 'GET_CONFIG') {
       this.#reply(frame.id, new Uint8Array(0));

@@ -8,6 +8,7 @@
 import {
   closeAll,
   type Fd,
+  isConnectedTo,
   MAX_MESSAGE_FDS,
   type Reactor,
   receiveMessage,
@@ -41,6 +42,8 @@ export interface Frame {
 }
 
 export interface ChannelHandler {
+  /** Nothing that comes here is of use with descriptors: they are closed as they arrive. */
+  readonly wantsNoFds?: boolean;
   /** Must not reject: what is wrong with a frame is the handler's business. */
   onFrame(frame: Frame): Promise<void>;
   /**
@@ -217,7 +220,8 @@ export class Channel {
   #read(target: Uint8Array): number {
     const received = receiveMessage(this.#socket.number, target);
     if (received === undefined) return 0;
-    this.#fds.push(...received.fds);
+    if (this.#handler.wantsNoFds) closeAll(received.fds);
+    else this.#takeFds(received.fds);
     if (received.bytes === 0) {
       if (this.#headerDone > 0) {
         throw new ProtocolError('DISCONNECTED', 'the peer hung up in the middle of a message');
@@ -225,10 +229,18 @@ export class Channel {
       this.#fail(undefined);
       return 0;
     }
+    return received.bytes;
+  }
+
+  #takeFds(fds: readonly Fd[]): void {
+    this.#fds.push(...fds);
     if (this.#fds.length > MAX_MESSAGE_FDS) {
       throw new ProtocolError('BAD_FRAME', 'frame with too many descriptors');
     }
-    return received.bytes;
+    // Held here, the peer's end would keep the connection open when the peer is long gone.
+    if (fds.some((fd) => isConnectedTo(fd.number, this.#socket.number))) {
+      throw new ProtocolError('BAD_FRAME', "frame with the connection's other end");
+    }
   }
 }
 

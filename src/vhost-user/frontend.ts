@@ -7,10 +7,22 @@ import { BACKEND_PROTOCOL_FEATURES } from './backend-features.ts';
 import { ProtocolError } from './errors.ts';
 import { FrontendSession } from './frontend-session.ts';
 import { MAX_CONFIG_BYTES, MAX_TABLE_REGIONS, type RequestOf } from './messages.ts';
-import { F_LOG_ALL, F_PROTOCOL_FEATURES, hasProtocolFeature } from './protocol-features.ts';
+import {
+  F_LOG_ALL,
+  F_PROTOCOL_FEATURES,
+  hasProtocolFeature,
+  protocolFeatureSet,
+} from './protocol-features.ts';
 
 const PROTOCOL_BIT = 1n << BigInt(F_PROTOCOL_FEATURES);
 const LOG_ALL_BIT = 1n << BigInt(F_LOG_ALL);
+
+/**
+ * Those that are accepted where they are offered. Not GET_VRING_BASE_INFLIGHT: a ring that is
+ * stopped should be finished, unless somebody carries the log to where it goes on.
+ */
+const FRONTEND_PROTOCOL_FEATURES =
+  BACKEND_PROTOCOL_FEATURES & ~protocolFeatureSet(['GET_VRING_BASE_INFLIGHT']);
 
 /** As protocol features: do without VHOST_USER_F_PROTOCOL_FEATURES altogether. */
 export const NO_PROTOCOL_FEATURES: unique symbol = Symbol('no protocol features');
@@ -20,7 +32,7 @@ export interface FrontendOptions {
   readonly socketPath: string;
   /** Virtio features to accept of those offered. Default: all, but no log is wanted at first. */
   readonly features?: bigint;
-  /** Protocol features to accept of those offered. Default: all this side knows. */
+  /** Protocol features to accept of those offered. Default: all this side makes use of. */
   readonly protocolFeatures?: bigint | typeof NO_PROTOCOL_FEATURES;
   /** Longest wait for an answer, in milliseconds. Default: 10 s. */
   readonly timeoutMs?: number;
@@ -223,7 +235,7 @@ async function negotiateProtocol(
 ): Promise<void> {
   const offered = (await session.request('GET_PROTOCOL_FEATURES', null)).value;
   const asked = options.protocolFeatures;
-  const wanted = typeof asked === 'bigint' ? asked : BACKEND_PROTOCOL_FEATURES;
+  const wanted = typeof asked === 'bigint' ? asked : FRONTEND_PROTOCOL_FEATURES;
   // Not acknowledged itself: only from here on are acknowledgements in force.
   await session.request('SET_PROTOCOL_FEATURES', { value: offered & wanted });
   session.protocolFeatures = offered & wanted;

@@ -1,5 +1,5 @@
 /** The vhost-user protocol: messages, and both ends of a session. */
-export type { BackendDevice, InflightPart, RingSetup } from './backend-device.ts';
+export type { BackendDevice, HaltMode, InflightPart, RingSetup } from './backend-device.ts';
 export { BACKEND_PROTOCOL_FEATURES } from './backend-features.ts';
 export { BackendSession, type BackendSessionOptions } from './backend-session.ts';
 export { Channel, type ChannelHandler, type Frame, FrameFlag } from './channel.ts';

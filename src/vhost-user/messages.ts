@@ -20,6 +20,9 @@ export const VRING_INDEX_MASK = 0xffn;
 /** VHOST_VRING_F_LOG, in the flags of SET_VRING_ADDR: log writes to the used ring. */
 export const VRING_LOG_FLAG = 1;
 
+/** SET_CONFIG flag: live migration restores the whole space. */
+export const CONFIG_FLAG_MIGRATION = 1;
+
 const u64 = single(new Struct('u64', { value: field('u64', 'a number or a set of bits') }));
 
 /** The answer to messages without one of their own: 0, or something else for a refusal. */

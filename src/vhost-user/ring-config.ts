@@ -14,6 +14,7 @@ import {
 } from '../virtqueue/index.ts';
 import type { RingSetup } from './backend-device.ts';
 import { ProtocolError } from './errors.ts';
+import type { InflightArea } from './inflight-area.ts';
 import type { MemoryTable } from './memory-table.ts';
 import { type RequestOf, VRING_LOG_FLAG } from './messages.ts';
 import {
@@ -30,6 +31,16 @@ export interface RingAddresses {
   readonly used: number;
   /** Guest address at which writes to the used ring are logged, if they are. */
   readonly usedLog: number | undefined;
+}
+
+/** What a ring depends on beside its own settings. */
+export interface RingSurroundings {
+  /** Negotiated virtio features. */
+  readonly features: bigint;
+  readonly memory: MemoryTable;
+  readonly maxQueueSize: number;
+  /** To signal when the dirty log has changed. */
+  readonly logFd?: number | undefined;
 }
 
 type RingPart = 'descriptor' | 'available' | 'used';
@@ -78,8 +89,15 @@ export class RingConfig {
     this.#state = RING_TRANSITIONS[this.#state][event].next;
   }
 
-  /** Everything `BackendDevice.runRing` needs. Throws a `ProtocolError` if the ring cannot run. */
-  setup(features: bigint, memory: MemoryTable, maxQueueSize: number, logFd?: number): RingSetup {
+  /**
+   * Everything `BackendDevice.runRing` needs. Throws a `ProtocolError` if the ring cannot run.
+   *
+   * @param inflight - where requests under way are to be written down, if the ring is to run.
+   */
+  setup(
+    { features, memory, maxQueueSize, logFd }: RingSurroundings,
+    inflight?: InflightArea,
+  ): RingSetup {
     const { size, addresses } = this;
     if (size === undefined) throw this.#error('has no size (SET_VRING_NUM)');
     const format = ringFormat(features);
@@ -116,7 +134,7 @@ export class RingConfig {
       kickFd: this.#kick === 'polled' ? undefined : this.#kick?.number,
       callFd: this.#call?.number,
       errFd: this.#err?.number,
-      inflight: undefined,
+      inflight: inflight?.partOf(this.index, size, format),
       usedLogAddress: addresses.usedLog,
       logFd,
     };

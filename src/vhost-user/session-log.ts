@@ -60,11 +60,15 @@ export class SessionLog {
 
   /** No ring runs any more: let everything go. */
   async close(): Promise<void> {
-    if (this.#mapping !== undefined) await this.#device.setLog(undefined);
-    this.#mapping?.close();
-    this.#fd?.close();
+    const [mapping, fd] = [this.#mapping, this.#fd];
     this.#mapping = undefined;
     this.#fd = undefined;
+    try {
+      if (mapping !== undefined) await this.#device.setLog(undefined);
+    } finally {
+      mapping?.close();
+      fd?.close();
+    }
   }
 }
 

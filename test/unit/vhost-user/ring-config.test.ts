@@ -36,7 +36,10 @@ function ring(): RingConfig {
 }
 
 function refused(config: RingConfig, memory: MemoryTable, message: RegExp): void {
-  assert.throws(() => config.setup(FEATURES, memory, MAX_SIZE), { code: 'BAD_RING', message });
+  assert.throws(() => config.setup({ features: FEATURES, memory, maxQueueSize: MAX_SIZE }), {
+    code: 'BAD_RING',
+    message,
+  });
 }
 
 test('a ring that is complete gives the device all it needs', () =>
@@ -46,7 +49,7 @@ test('a ring that is complete gives the device all it needs', () =>
     const [kick, call] = [createEventFd(), createEventFd()];
     config.exchange('kick', kick);
     config.exchange('call', call);
-    assert.deepEqual(config.setup(FEATURES, memory, MAX_SIZE), {
+    assert.deepEqual(config.setup({ features: FEATURES, memory, maxQueueSize: MAX_SIZE }), {
       index: 3,
       size: 16,
       descriptorAddress: USER,
@@ -85,10 +88,13 @@ test('rings of 1 and of the largest size run where they fit', () => {
   withMemory(0, (memory) => {
     const config = ring();
     config.size = 1;
-    assert.equal(config.setup(FEATURES, memory, MAX_SIZE).size, 1);
+    assert.equal(config.setup({ features: FEATURES, memory, maxQueueSize: MAX_SIZE }).size, 1);
     config.size = MAX_SIZE;
     config.addresses = addresses(0x4000, 0x5000);
-    assert.equal(config.setup(FEATURES, memory, MAX_SIZE).size, MAX_SIZE);
+    assert.equal(
+      config.setup({ features: FEATURES, memory, maxQueueSize: MAX_SIZE }).size,
+      MAX_SIZE,
+    );
   });
 });
 
@@ -108,7 +114,7 @@ for (const [part, name, alignment, bytes] of PARTS) {
   test(`${name}: all of it must be in memory`, () =>
     withMemory(0, (memory) => {
       const fits = USER + BYTES - bytes - ((USER + BYTES - bytes) % alignment);
-      withPart(fits).setup(FEATURES, memory, MAX_SIZE);
+      withPart(fits).setup({ features: FEATURES, memory, maxQueueSize: MAX_SIZE });
       const absent = new RegExp(`^ring 3 has its ${name} at .* not in the memory table$`);
       for (const address of [fits + alignment, USER - alignment, 0, 2 ** 52]) {
         refused(withPart(address), memory, absent);
@@ -117,7 +123,11 @@ for (const [part, name, alignment, bytes] of PARTS) {
   test(`${name}: it must be aligned to ${alignment} bytes, for both sides`, () => {
     const crooked = new RegExp(`^ring 3 has its ${name} at .* misaligned$`);
     withMemory(0, (memory) => {
-      withPart(USER + 0x3000 + alignment).setup(FEATURES, memory, MAX_SIZE);
+      withPart(USER + 0x3000 + alignment).setup({
+        features: FEATURES,
+        memory,
+        maxQueueSize: MAX_SIZE,
+      });
       for (const off of [1, alignment / 2, alignment - 1]) {
         refused(withPart(USER + 0x3000 + off), memory, crooked);
       }
@@ -126,7 +136,7 @@ for (const [part, name, alignment, bytes] of PARTS) {
 }
 
 test('a ring is misaligned if its region is, in its file', () => {
-  withMemory(16, (memory) => ring().setup(FEATURES, memory, MAX_SIZE));
+  withMemory(16, (memory) => ring().setup({ features: FEATURES, memory, maxQueueSize: MAX_SIZE }));
   withMemory(8, (memory) => refused(ring(), memory, /descriptor table at .* misaligned$/));
   withMemory(1, (memory) => refused(ring(), memory, /misaligned$/));
 });
@@ -145,12 +155,15 @@ test('a packed ring has any size, small parts, and begins in the first lap', () 
       used: USER + BYTES - 8,
       usedLog: undefined,
     };
-    const setup = config.setup(PACKED, memory, MAX_SIZE);
+    const setup = config.setup({ features: PACKED, memory, maxQueueSize: MAX_SIZE });
     assert.deepEqual([setup.size, setup.base, setup.features], [7, FIRST_BASE, PACKED]);
     for (const size of [0, 1.5, MAX_SIZE + 1, 65536]) {
       config.size = size;
       const message = /^ring 3 of size /;
-      assert.throws(() => config.setup(PACKED, memory, MAX_SIZE), { code: 'BAD_RING', message });
+      assert.throws(() => config.setup({ features: PACKED, memory, maxQueueSize: MAX_SIZE }), {
+        code: 'BAD_RING',
+        message,
+      });
     }
   }));
 
@@ -168,7 +181,10 @@ test('the parts of a packed ring must be in memory, and aligned', () =>
       const config = ring();
       assert.ok(config.addresses);
       config.addresses = { ...config.addresses, [part]: address };
-      assert.throws(() => config.setup(PACKED, memory, MAX_SIZE), { code: 'BAD_RING', message });
+      assert.throws(() => config.setup({ features: PACKED, memory, maxQueueSize: MAX_SIZE }), {
+        code: 'BAD_RING',
+        message,
+      });
     }
   }));
 
@@ -177,12 +193,15 @@ test('a packed ring goes on where both of its positions are possible', () =>
     const config = ring();
     for (const base of [FIRST_BASE, 0x8000, 0, 0x000f_000f, 0x8003_800a]) {
       config.base = base;
-      assert.equal(config.setup(PACKED, memory, MAX_SIZE).base, base);
+      assert.equal(config.setup({ features: PACKED, memory, maxQueueSize: MAX_SIZE }).base, base);
     }
     for (const base of [0x8000_8010, 0x8010_8000, 0x8001_8000, 2 ** 32 - 1]) {
       config.base = base;
       const message = /^ring 3 starts at index /;
-      assert.throws(() => config.setup(PACKED, memory, MAX_SIZE), { code: 'BAD_RING', message });
+      assert.throws(() => config.setup({ features: PACKED, memory, maxQueueSize: MAX_SIZE }), {
+        code: 'BAD_RING',
+        message,
+      });
     }
   }));
 

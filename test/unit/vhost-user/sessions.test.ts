@@ -2,7 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createEventFd } from '../../../src/sys/index.ts';
-import { BACKEND_PROTOCOL_FEATURES, protocolFeatureNames } from '../../../src/vhost-user/index.ts';
+import {
+  BACKEND_PROTOCOL_FEATURES,
+  protocolFeatureNames,
+  protocolFeatureSet,
+} from '../../../src/vhost-user/index.ts';
 import { eventually } from '../../support/eventually.ts';
 import {
   HALTED_AT,
@@ -35,6 +39,7 @@ test('features of the device and of the protocol are offered', () =>
       'RESET_DEVICE',
       'CONFIGURE_MEM_SLOTS',
       'STATUS',
+      'GET_VRING_BASE_INFLIGHT',
     ]);
   }));
 
@@ -110,6 +115,30 @@ test('GET_VRING_BASE stops a ring; a new kick starts it where it stood', () =>
     assert.equal(device.running.get(0)?.base, HALTED_AT);
   }));
 
+test('with GET_VRING_BASE_INFLIGHT a ring that is disabled or stopped may leave requests', () =>
+  withPair(async (frontend, { device }) => {
+    await negotiate(frontend, ['REPLY_ACK', 'INFLIGHT_SHMFD', 'GET_VRING_BASE_INFLIGHT']);
+    await shareMemory(frontend);
+    await placeRing(frontend);
+    await startRing(frontend);
+    const enable = (num: number) => frontend.request('SET_VRING_ENABLE', { index: 0, num });
+    await enable(1);
+    await shareMemory(frontend);
+    await enable(0);
+    await enable(1);
+    await frontend.request('GET_VRING_BASE', { index: 0, num: 0 });
+    const halts = device.notes.filter((note) => /finish|leave/.test(note));
+    assert.deepEqual(halts, ['finish 0', 'leave 0', 'leave 0']);
+  }));
+
+test('GET_VRING_BASE_INFLIGHT without INFLIGHT_SHMFD is refused', () =>
+  withPair(async (frontend, { log }) => {
+    await negotiate(frontend, ['REPLY_ACK']);
+    const value = protocolFeatureSet(['REPLY_ACK', 'GET_VRING_BASE_INFLIGHT']);
+    await assert.rejects(frontend.request('SET_PROTOCOL_FEATURES', { value }));
+    assert.ok(log.some((line) => line.includes('there is no log to leave requests in')));
+  }));
+
 test('a running ring is halted around a change of memory, and rewired for descriptors', () =>
   withPair(async (frontend, { device }) => {
     await negotiate(frontend, ['REPLY_ACK']);
@@ -119,14 +148,14 @@ test('a running ring is halted around a change of memory, and rewired for descri
     await frontend.request('SET_VRING_ENABLE', { index: 0, num: 1 });
     device.notes.length = 0;
     await shareMemory(frontend);
-    assert.deepEqual(device.notes, ['halt 0', 'memory 1', 'run 0']);
+    assert.deepEqual(device.notes, ['finish 0', 'memory 1', 'run 0']);
     using call = createEventFd();
     await frontend.request('SET_VRING_CALL', { value: 0n }, [call]);
     await startRing(frontend);
     assert.deepEqual(device.notes.slice(3), ['rewire 0', 'rewire 0']);
     assert.notEqual(device.running.get(0)?.callFd, undefined);
     await assert.rejects(shareMemory(frontend, 0x1000), REFUSED, 'the ring is not in it');
-    assert.deepEqual(device.notes.slice(5), ['halt 0', 'memory 1']);
+    assert.deepEqual(device.notes.slice(5), ['finish 0', 'memory 1']);
   }));
 
 test('RESET_DEVICE stops all rings and forgets status and indices, not the memory', () =>
@@ -141,7 +170,7 @@ test('RESET_DEVICE stops all rings and forgets status and indices, not the memor
     await frontend.request('SET_STATUS', { value: 7n });
     device.notes.length = 0;
     await frontend.request('RESET_DEVICE', null);
-    assert.deepEqual(device.notes, ['halt 0', 'halt 1', 'reset']);
+    assert.deepEqual(device.notes, ['abort 0', 'abort 1', 'reset']);
     assert.equal((await frontend.request('GET_STATUS', null)).value, 0n);
     await startRing(frontend);
     assert.equal(device.running.size, 0, 'disabled');
