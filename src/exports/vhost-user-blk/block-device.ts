@@ -4,8 +4,13 @@
  */
 import type { MemoryRegion } from '../../memory/index.ts';
 import { type DiskClaim, type DiskInfo, StorageError } from '../../storage/index.ts';
-import type { Mapping } from '../../sys/index.ts';
-import { type BackendDevice, ProtocolError, type RingSetup } from '../../vhost-user/index.ts';
+import { type Logger, type Mapping, silentLogger } from '../../sys/index.ts';
+import {
+  type BackendDevice,
+  type HaltMode,
+  ProtocolError,
+  type RingSetup,
+} from '../../vhost-user/index.ts';
 import {
   ConfigSpace,
   type DeviceState,
@@ -13,6 +18,7 @@ import {
   SECTOR_BYTES,
 } from '../../virtio-blk/index.ts';
 import type { BrokenRingHandler, QueueHost } from './queue-host.ts';
+import { WritebackField } from './writeback-field.ts';
 
 export interface BlockDeviceOptions {
   readonly disk: DiskInfo;
@@ -24,7 +30,12 @@ export interface BlockDeviceOptions {
   readonly hosts: readonly QueueHost[];
   /** To have while rings run. */
   readonly claim?: DiskClaim | undefined;
+  readonly logger?: Logger;
 }
+
+/** See WritebackField. */
+const CAUTIOUS =
+  'whether the driver relies on stable writes is not known: they are, until it flushes or says';
 
 /** See the module's comment. */
 export class BlockDevice implements BackendDevice {
@@ -37,6 +48,8 @@ export class BlockDevice implements BackendDevice {
   readonly #hosts: readonly QueueHost[];
   readonly #claim: DiskClaim | undefined;
   readonly #running = new Set<number>();
+  readonly #logger: Logger;
+  #writeback: WritebackField;
 
   constructor(options: BlockDeviceOptions) {
     this.features = offeredFeatures(options.disk);
@@ -47,8 +60,13 @@ export class BlockDevice implements BackendDevice {
     this.#state = options.state;
     this.#hosts = options.hosts;
     this.#claim = options.claim;
+    this.#logger = options.logger ?? silentLogger;
     this.capacityBytes = options.disk.sizeBytes;
-    this.reset();
+    this.#writeback = this.#newField();
+  }
+
+  #newField(): WritebackField {
+    return new WritebackField(this.#config, this.#state, this.#disk.writeBack);
   }
 
   /** Size of the disk. Requests that are taken from now on must keep to it. */
@@ -62,14 +80,24 @@ export class BlockDevice implements BackendDevice {
   }
 
   readConfig(offset: number, sizeBytes: number): Uint8Array {
+    this.#writeback.onRead(offset, sizeBytes);
     return this.#config.read(offset, sizeBytes);
   }
 
   writeConfig(offset: number, bytes: Uint8Array, isMigration: boolean): boolean {
-    if (isMigration) this.#config.restore(offset, bytes);
-    else if (!this.#config.write(offset, bytes)) return false;
-    this.#state.writeback = this.#config.writeback;
-    return true;
+    const hasField = isMigration
+      ? this.#config.restore(offset, bytes)
+      : this.#config.write(offset, bytes);
+    if (hasField) this.#writeback.onWrite();
+    return hasField || isMigration;
+  }
+
+  get keptByte(): number {
+    return this.#writeback.kept;
+  }
+
+  recall(keptByte: number): void {
+    this.#writeback.recall(keptByte);
   }
 
   async setMemory(regions: readonly MemoryRegion[]): Promise<void> {
@@ -87,6 +115,7 @@ export class BlockDevice implements BackendDevice {
   async runRing(setup: RingSetup, onBroken: BrokenRingHandler): Promise<void> {
     if (this.#running.size === 0) acquire(this.#claim);
     this.#running.add(setup.index);
+    if (!this.#writeback.onRun(setup)) this.#logger.info(CAUTIOUS);
     try {
       await this.#host(setup.index).runRing(setup, onBroken);
     } catch (error) {
@@ -95,11 +124,14 @@ export class BlockDevice implements BackendDevice {
     }
   }
 
-  async haltRing(index: number): Promise<number> {
-    const lastAvailIdx = await this.#host(index).haltRing(index);
-    // Before the front-end is told: from then on another process may use the disk.
-    this.#hasStopped(index);
-    return lastAvailIdx;
+  async haltRing(index: number, mode: HaltMode): Promise<number> {
+    try {
+      return await this.#host(index).haltRing(index, mode);
+    } finally {
+      // Before the front-end is told: from then on another process may use the disk. A host that
+      // has died runs it no more, either.
+      this.#hasStopped(index);
+    }
   }
 
   #hasStopped(index: number): void {
@@ -111,9 +143,12 @@ export class BlockDevice implements BackendDevice {
     return this.#host(setup.index).rewireRing(setup);
   }
 
-  reset(): void {
-    this.#config.writeback = this.#disk.writeBack;
-    this.#state.writeback = this.#disk.writeBack;
+  /** The cache mode after a reset may be either (5.2.5): it stays what the front-end has of it. */
+  reset(): void {}
+
+  /** The client has gone: the next one finds everything as at the start. */
+  forgetClient(): void {
+    this.#writeback = this.#newField();
   }
 
   #host(index: number): QueueHost {

@@ -1,6 +1,6 @@
 /** A queue host on a reactor of this thread, attached to Node's event loop. */
 import type { MappingHandle } from '../../sys/index.ts';
-import type { RingSetup } from '../../vhost-user/index.ts';
+import type { HaltMode, RingSetup } from '../../vhost-user/index.ts';
 import type { BrokenRingHandler, QueueHost, SharedRegion } from './queue-host.ts';
 import { QueueRunner, type QueueRunnerOptions } from './queue-runner.ts';
 
@@ -28,8 +28,8 @@ export class LocalQueueHost implements QueueHost {
     this.#runner.rewireRing(setup);
   }
 
-  haltRing(index: number): Promise<number> {
-    return new Promise((resolve) => this.#runner.haltRing(index, resolve));
+  haltRing(index: number, mode: HaltMode): Promise<number> {
+    return new Promise((resolve) => this.#runner.haltRing(index, mode, resolve));
   }
 
   async close(): Promise<void> {

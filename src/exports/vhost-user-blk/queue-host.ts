@@ -6,7 +6,7 @@
  * stay open until a later command has replaced or halted what uses them.
  */
 import type { MappingHandle } from '../../sys/index.ts';
-import type { RingSetup } from '../../vhost-user/index.ts';
+import type { HaltMode, RingSetup } from '../../vhost-user/index.ts';
 
 /** Told why a ring is not served any more. */
 export type BrokenRingHandler = (reason: string) => void;
@@ -25,8 +25,12 @@ export interface QueueHost {
   setMemory(regions: readonly SharedRegion[]): Promise<void>;
   /** Run a ring. `onBroken` is called if it cannot be served any more. */
   runRing(setup: RingSetup, onBroken: BrokenRingHandler): Promise<void>;
-  /** Finish its requests and stop. Resolves with what the next run starts with (GET_VRING_BASE). */
-  haltRing(index: number): Promise<number>;
+  /**
+   * Finish its requests and stop. Resolves with what the next run starts with (GET_VRING_BASE).
+   *
+   * @param mode - see `BackendDevice.haltRing`.
+   */
+  haltRing(index: number, mode: HaltMode): Promise<number>;
   /** Use another dirty log, or none, for all rings, running or not. The handle is adopted. */
   setLog(log: MappingHandle | undefined): Promise<void>;
   /** Use other descriptors for a running ring, and log its writes otherwise. */

@@ -6,7 +6,7 @@ import { strict as assert } from 'node:assert';
 import { DirtyLog, GuestMemory } from '../../memory/index.ts';
 import type { Disk } from '../../storage/index.ts';
 import { Mapping, type MappingHandle, type Reactor, type Watch } from '../../sys/index.ts';
-import { F_LOG_ALL, type RingSetup } from '../../vhost-user/index.ts';
+import { F_LOG_ALL, type HaltMode, type RingSetup } from '../../vhost-user/index.ts';
 import {
   BlockQueue,
   BlockRequests,
@@ -18,7 +18,7 @@ import {
 import {
   createDeviceRing,
   type DeviceRing,
-  InflightLog,
+  type InflightMemory,
   inflightLogBytes,
   RingFeature,
   ringBytes,
@@ -89,12 +89,31 @@ export class QueueRunner {
     return new QueueLog({ log, coversData, usedAddress: usedLogAddress, logFd });
   }
 
-  /** Run a ring, which the session has checked. */
+  /** Run a ring, which the session has checked. @throws SystemError: no memory, no descriptors. */
   runRing(setup: RingSetup, onBroken: BrokenRingHandler): void {
-    const { reactor, disk, state, counters, serial } = this.#options;
     assert(!this.#runs.has(setup.index), 'a ring is run once at a time');
-    const requests = this.#requestsOf(setup);
     const logMapping = setup.inflight && Mapping.adopt(setup.inflight.mapping);
+    try {
+      this.#run(setup, logMapping, onBroken);
+    } catch (error) {
+      const run = this.#runs.get(setup.index);
+      if (run === undefined) logMapping?.close();
+      else this.#release(run);
+      throw error;
+    }
+  }
+
+  /** A ring runs no more, or has not come to run. */
+  #release({ queue, kickWatch, logMapping, setup }: Run): void {
+    this.#runs.delete(setup.index);
+    kickWatch?.close();
+    queue.close();
+    logMapping?.close();
+  }
+
+  #run(setup: RingSetup, logMapping: Mapping | undefined, onBroken: BrokenRingHandler): void {
+    const { reactor, disk, state, counters, serial } = this.#options;
+    const requests = this.#requestsOf(setup);
     const ring = this.#mapRing(setup, logMapping);
     const queue = new BlockQueue({
       ring,
@@ -123,6 +142,7 @@ export class QueueRunner {
     const slots = Math.min(setup.size, MAX_IN_FLIGHT);
     const old = this.#requests.get(setup.index);
     if (old?.slots === slots) return old;
+    this.#requests.delete(setup.index);
     old?.[Symbol.dispose]();
     const requests = new BlockRequests(slots);
     this.#requests.set(setup.index, requests);
@@ -171,19 +191,17 @@ export class QueueRunner {
     this.#wire(run, setup);
   }
 
-  /** Finish a ring's requests and stop it; `done` gets what the next run starts with. */
-  haltRing(index: number, done: (base: number) => void): void {
+  /** End a ring's requests and stop it; `done` gets what the next run starts with. */
+  haltRing(index: number, mode: HaltMode, done: (base: number) => void): void {
     const run = this.#runs.get(index);
     assert(run !== undefined, 'only a running ring is halted');
     const { queue } = run;
-    queue.drain(() => {
+    const onDrained = (): void => {
       this.#options.reactor.removeSource(queue);
-      run.kickWatch?.close();
-      queue.close();
-      run.logMapping?.close();
-      this.#runs.delete(index);
+      this.#release(run);
       done(queue.base);
-    });
+    };
+    queue.drain(onDrained, mode, run.logMapping !== undefined);
   }
 
   /** No ring runs. */
@@ -195,8 +213,10 @@ export class QueueRunner {
   }
 }
 
-function logOf({ inflight }: RingSetup, mapping: Mapping | undefined): InflightLog | undefined {
+function logOf(setup: RingSetup, mapping: Mapping | undefined): InflightMemory | undefined {
+  const { inflight, features } = setup;
   if (inflight === undefined || mapping === undefined) return undefined;
   const { offsetBytes, queueSize } = inflight;
-  return new InflightLog(mapping.view(offsetBytes, inflightLogBytes(queueSize)), queueSize);
+  const bytes = inflightLogBytes(queueSize, ringFormat(features));
+  return { memory: mapping.view(offsetBytes, bytes), queueSize };
 }
