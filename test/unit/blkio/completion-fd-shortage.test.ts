@@ -10,7 +10,7 @@ import { imageFolder } from '../../support/image-folder.ts';
 import { missingEngine } from '../../support/reactors.ts';
 
 const PROGRAM = fileURLToPath(new URL('../../support/completion-fd-shortage.js', import.meta.url));
-const COMMAND = 'ulimit -n 80 && exec "$0" "$@"';
+const COMMAND = 'ulimit -n 160 && exec "$0" "$@"';
 
 for (const engine of ['io_uring', 'epoll'] as const) {
   const skip = missingEngine(engine) ?? false;

@@ -33,7 +33,11 @@ const INT_MAX = 2 ** 31 - 1;
 const UINT64_MAX = 2n ** 64n - 1n;
 const NO_FD = -1;
 /** Properties, for messages. */
-const SPELLING: OptionSpelling = { noLocking: 'locking=false', directIo: 'direct=true' };
+const SPELLING: OptionSpelling = {
+  noLocking: 'locking=false',
+  directIo: 'direct=true',
+  readOnly: 'read-only=true',
+};
 /** Bits of a descriptor's flags (O_ACCMODE). */
 const ACCESS_MODES = fsConstants.O_RDONLY | fsConstants.O_WRONLY | fsConstants.O_RDWR;
 
@@ -135,6 +139,8 @@ export class IoUringDriver implements Driver {
       const disk = openFileDisk({
         ...{ path, readOnly, cache, locking },
         mayBeEmpty: true,
+        // The property read-only tells, and `start` asks for it.
+        mayRefuseWrites: true,
         isEager: true,
         spelling: SPELLING,
       });

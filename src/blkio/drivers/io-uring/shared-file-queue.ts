@@ -5,12 +5,12 @@ import {
   FileDisk,
   type FileDiskHandle,
 } from '../../../storage/index.ts';
-import { duplicateFd, Fd, type Reactor } from '../../../sys/index.ts';
+import { Fd, type Reactor } from '../../../sys/index.ts';
 import type { AdoptedChannel } from '../../channel-handle.ts';
 import type { QueueChannel } from '../../driver.ts';
 import type { Lease } from '../../lease.ts';
 
-/** For another thread. The descriptor is the adopter's. */
+/** For another thread. The descriptors are the adopter's. */
 export interface FileQueueHandle {
   readonly kind: 'io_uring';
   readonly disk: FileDiskHandle;
@@ -35,8 +35,7 @@ export function openFileQueue(
 
 /** A queue for another thread. */
 export function shareFileQueue(disk: FileDisk): FileQueueHandle {
-  const fd = duplicateFd(disk.descriptor, 'disk').release();
-  return { kind: 'io_uring', disk: { ...disk.share(), fd } };
+  return { kind: 'io_uring', disk: disk.duplicate() };
 }
 
 /** The other thread's side. */

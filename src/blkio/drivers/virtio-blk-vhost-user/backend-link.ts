@@ -13,7 +13,6 @@ import {
   silentLogger,
 } from '../../../sys/index.ts';
 import { type Frontend, type InflightMemory, ProtocolError } from '../../../vhost-user/index.ts';
-import { ringFormat } from '../../../virtqueue/index.ts';
 import { createDeviceReactor } from '../../device-reactor.ts';
 import { BlkioError } from '../../errors.ts';
 import type { MemoryRegion } from '../../memory-region.ts';
@@ -132,9 +131,7 @@ export class BackendLink {
 
   /** Memory in which a back-end writes down what is under way, if it does. */
   async #track(frontend: Frontend, queues: QueueSet): Promise<InflightMemory | undefined> {
-    // Back-ends write nothing down of packed rings.
-    const isSplit = ringFormat(frontend.features) === 'split';
-    if (!isSplit || !frontend.tracksInflight) return undefined;
+    if (!frontend.tracksInflight) return undefined;
     const memory = await frontend.getInflight(queues.count, this.#settings.queueSize);
     try {
       await frontend.setInflight(memory);
@@ -225,6 +222,7 @@ export class BackendLink {
       this.#checkSame(before, connection, queues.count);
       await connection.shareExactly(this.#user.regions);
       this.#goesOn = await this.#handOver(frontend);
+      await connection.keepWritesStable(before);
       if (!this.#goesOn) inflight = await this.#track(frontend, queues);
       started = await queues.restart(frontend, this.#goesOn);
       // Regions may have come and gone meanwhile.

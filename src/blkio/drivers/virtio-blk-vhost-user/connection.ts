@@ -6,7 +6,7 @@ import {
   ProtocolError,
   type SharedRegion,
 } from '../../../vhost-user/index.ts';
-import { featureSet, hasFeature } from '../../../virtio-blk/index.ts';
+import { BlockFeature, ConfigOffset, featureSet, hasFeature } from '../../../virtio-blk/index.ts';
 import { RingFeature } from '../../../virtqueue/index.ts';
 import type { DeviceLimits } from '../../driver.ts';
 import { BlkioError } from '../../errors.ts';
@@ -150,6 +150,19 @@ export class VhostUserConnection {
     if (shared === undefined) return;
     this.#shared.delete(region);
     await this.frontend.removeRegion(shared);
+  }
+
+  /**
+   * If writes were stable when they completed with an earlier connection, have them so with this
+   * one: nobody flushes there. Throws if the back-end does not.
+   */
+  async keepWritesStable(before: VhostUserConnection): Promise<void> {
+    if (before.config.isWriteBack || !this.#config.isWriteBack) return;
+    if (!hasFeature(this.frontend.features, BlockFeature.CONFIG_WCE)) {
+      throw new ProtocolError('BAD_FEATURES', 'writes are not stable any more when they complete');
+    }
+    await this.frontend.writeConfig(ConfigOffset.WRITEBACK, Uint8Array.of(0));
+    this.#config = await readConfig(this.frontend);
   }
 
   /** What an earlier connection's users miss here, if anything. */

@@ -9,6 +9,7 @@ import { HEADER_BYTES, RANGE_BYTES } from '../../../virtio-blk/index.ts';
 import {
   DESCRIPTOR_BYTES,
   firstBase,
+  RING_IDX,
   type RingFormat,
   type RingMemory,
   ringBytes,
@@ -82,9 +83,6 @@ function partSizes(size: number, format: RingFormat): number[] {
   return [descriptors, available, used, tables, size * SLOT_BYTES];
 }
 
-/** 16-bit word of the used ring's index. */
-const USED_IDX = 1;
-
 function wholePages(bytes: number): number {
   return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
 }
@@ -146,7 +144,7 @@ export class QueueMemory implements Disposable {
     const { kick, call, err } = this.events;
     const { index, size, format } = this.#options;
     // Of a split ring that goes on, the back-end knows better what has been taken.
-    const usedIdx = new Uint16Array(this.ring.used)[USED_IDX];
+    const usedIdx = new Uint16Array(this.ring.used)[RING_IDX];
     const base = format === 'split' ? usedIdx : firstBase(format);
     return { index, size, ...this.#addresses, kick, call, err, base };
   }
