@@ -5,6 +5,8 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { BlkioError } from '../blkio/index.ts';
+import { ExportError } from '../exports/index.ts';
+import { StorageError } from '../storage/index.ts';
 import { exitNow, SystemError } from '../sys/index.ts';
 
 export const EXIT_FAILURE = 1;
@@ -67,4 +69,22 @@ export function parseOrExit<Config>(
     }
     throw error;
   }
+}
+
+/**
+ * End a server that cannot serve: with a line where the reason is not a bug, else by throwing what
+ * was thrown.
+ */
+export function failToServe(program: string, error: unknown): never {
+  if (error instanceof StorageError || error instanceof ExportError) {
+    fail(program, error.message, EXIT_FAILURE);
+  }
+  // Nothing of this program's: the system has no descriptors, memory or patience left.
+  if (isSystemError(error)) fail(program, `cannot serve: ${error.message}`, EXIT_FAILURE);
+  throw error;
+}
+
+/** From another thread an error comes as a copy, without its class. */
+function isSystemError(error: unknown): error is Error {
+  return error instanceof Error && (error instanceof SystemError || error.name === 'SystemError');
 }

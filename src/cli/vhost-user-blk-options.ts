@@ -4,13 +4,7 @@
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { VHOST_USER_BLK_DEFAULTS } from '../exports/index.ts';
-import {
-  CACHE_MODES,
-  type CacheMode,
-  type DiskSpecification,
-  parseDiskOption,
-  StorageError,
-} from '../storage/index.ts';
+import { CACHE_MODES, type CacheMode, parseDisk, StorageError } from '../storage/index.ts';
 import {
   ENGINE_CHOICES,
   type EngineChoice,
@@ -18,6 +12,7 @@ import {
   type SocketAccess,
 } from '../sys/index.ts';
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from './cli-logger.ts';
+import { canBeInherited, canBeTakenOver, type DiskChoice } from './disk-choice.ts';
 import { integer, oneOf, option, path, powerOfTwo } from './option-values.ts';
 import { newCommand, UsageError } from './program.ts';
 import { SANDBOX_MODES, type SandboxMode } from './sandbox.ts';
@@ -26,13 +21,21 @@ import { activationSocket } from './socket-activation.ts';
 
 /** Where clients come from: a path, with who may connect, or a socket that is open. */
 export type SocketChoice =
-  | { readonly kind: 'path'; readonly path: string; readonly access: SocketAccess }
+  | {
+      readonly kind: 'path';
+      readonly path: string;
+      readonly access: SocketAccess;
+      /** Of the server that listens there, if one does. */
+      readonly takeOver: boolean;
+    }
   | { readonly kind: 'fd'; readonly fd: number };
 
 /** What the program is asked to do. */
 export interface VhostUserBlkConfig {
   readonly socket: SocketChoice;
-  readonly disk: DiskSpecification;
+  readonly disk: DiskChoice;
+  /** Say what the disk is, and end. */
+  readonly explain: boolean;
   readonly numQueues: number;
   readonly queueSize: number;
   readonly threads: number;
@@ -40,6 +43,8 @@ export interface VhostUserBlkConfig {
   readonly maxPollUs: number;
   readonly engine: EngineChoice;
   readonly sandbox: SandboxMode;
+  /** Whether each client is served by a process of its own. */
+  readonly isolate: boolean;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
@@ -56,13 +61,25 @@ function serial(text: string): string {
   throw new InvalidArgumentError(`It must have at most ${MAX_SERIAL_BYTES} bytes.`);
 }
 
-function diskSource(text: string): DiskSpecification['source'] {
+function writtenDisk(text: string): string {
   try {
-    return parseDiskOption(text);
+    parseDisk(text);
+    return text;
   } catch (error) {
     if (error instanceof StorageError) throw new InvalidArgumentError(`${error.message}.`);
     throw error;
   }
+}
+
+function socketOptions(): readonly Option[] {
+  const fd = integer(0, 2 ** 31 - 1);
+  return [
+    option('-s, --socket-path <path>', 'listen at this unix socket', path),
+    option('-f, --fd <number>', 'serve the socket open as this descriptor', fd),
+    option('--socket-mode <mode>', 'permissions of the socket (default: 0600)', socketMode),
+    option('--socket-owner <user[:group]>', 'whose the socket is to be', socketOwner),
+    new Option('--take-over', 'take the place of the server that listens at --socket-path'),
+  ];
 }
 
 /** The command with its options, for parsing and for `--help`. */
@@ -71,16 +88,10 @@ export function createCommand(version: string): Command {
   const description = 'Serve a disk image or block device to a virtual machine over vhost-user.';
   const command = newCommand('vhost-user-blk', description, version);
   const options = [
-    option('-s, --socket-path <path>', 'listen at this unix socket', path),
-    option(
-      '-f, --fd <number>',
-      'serve the socket open as this descriptor',
-      integer(0, 2 ** 31 - 1),
-    ),
-    option('--socket-mode <mode>', 'permissions of the socket (default: 0600)', socketMode),
-    option('--socket-owner <user[:group]>', 'whose the socket is to be', socketOwner),
+    ...socketOptions(),
     option('-b, --blk-file <path>', 'the disk: a raw image or a block device', path),
-    option('--disk <kind,name=value,...>', 'another kind of disk, e.g. null,size=1G', diskSource),
+    option('--disk <disk>', 'any disk, e.g. null,size=1G or stats(file(a.img))', writtenDisk),
+    new Option('--explain', 'say what the disk is and where it is served, and exit'),
     new Option('-r, --read-only', 'let the guest read only'),
     new Option('-c, --print-capabilities', 'print what this back-end can do as JSON and exit'),
     option('--num-queues <n>', 'queues to offer', integer(1, MAX_NUM_QUEUES)).default(
@@ -123,6 +134,7 @@ export function createCommand(version: string): Command {
       `give up what is not needed: ${SANDBOX_MODES.join(', ')}`,
       oneOf(SANDBOX_MODES),
     ).default('auto'),
+    new Option('--isolate', 'serve each client in a process of its own'),
     option(
       '--log-level <level>',
       `what to log: ${LOG_LEVELS.join(', ')}`,
@@ -145,8 +157,10 @@ interface RawOptions {
   readonly fd?: number;
   readonly socketMode?: number;
   readonly socketOwner?: SocketOwner;
+  readonly takeOver?: boolean;
   readonly blkFile?: string;
-  readonly disk?: DiskSpecification['source'];
+  readonly disk?: string;
+  readonly explain?: boolean;
   readonly readOnly?: boolean;
   readonly printCapabilities?: boolean;
   readonly numQueues: number;
@@ -159,9 +173,13 @@ interface RawOptions {
   readonly locking: LockingMode;
   readonly engine?: EngineChoice;
   readonly sandbox: SandboxMode;
+  readonly isolate?: boolean;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
+
+/** For those who serve nobody. */
+const NO_SOCKET: SocketChoice = { kind: 'fd', fd: -1 };
 
 /** Where clients come from. Throws a `UsageError`. */
 function socketOf(raw: RawOptions, activated: number | undefined): SocketChoice {
@@ -174,11 +192,13 @@ function socketOf(raw: RawOptions, activated: number | undefined): SocketChoice 
   }
   if (raw.socketPath !== undefined) {
     const mode = raw.socketMode === undefined ? {} : { mode: raw.socketMode };
-    return { kind: 'path', path: raw.socketPath, access: { ...mode, ...raw.socketOwner } };
+    const access = { ...mode, ...raw.socketOwner };
+    return { kind: 'path', path: raw.socketPath, access, takeOver: raw.takeOver ?? false };
   }
   if (raw.socketMode !== undefined || raw.socketOwner !== undefined) {
     throw new UsageError('--socket-mode and --socket-owner are for --socket-path');
   }
+  if (raw.takeOver) throw new UsageError('--take-over is for --socket-path');
   return { kind: 'fd', fd: raw.fd ?? activated ?? -1 };
 }
 
@@ -192,19 +212,16 @@ export function configOf(
   activated: number | undefined = activationSocket(process.env, process.pid),
 ): VhostUserBlkConfig {
   const raw = command.opts<RawOptions>();
-  const socket = socketOf(raw, activated);
+  const socket = raw.explain ? NO_SOCKET : socketOf(raw, activated);
   if ((raw.blkFile === undefined) === (raw.disk === undefined)) {
     throw new UsageError('give either --blk-file or --disk');
   }
+  const disk = diskOf(raw);
+  checkHandOver(raw, disk);
   return {
     socket,
-    disk: {
-      source: raw.disk ?? { kind: 'file', path: raw.blkFile ?? '' },
-      readOnly: raw.readOnly ?? false,
-      cache: raw.cache,
-      locking: raw.locking === 'while-running' ? raw.locking : raw.locking === 'on',
-      ...(raw.blockSize === undefined ? {} : { blockBytes: raw.blockSize }),
-    },
+    disk,
+    explain: raw.explain ?? false,
     numQueues: raw.numQueues,
     queueSize: raw.queueSize,
     threads: raw.threads,
@@ -212,9 +229,36 @@ export function configOf(
     maxPollUs: raw.pollMaxUs,
     engine: raw.engine ?? environmentEngine(),
     sandbox: raw.sandbox,
+    isolate: raw.isolate ?? false,
     logLevel: raw.logLevel,
     logFormat: raw.logFormat,
   };
+}
+
+function diskOf(raw: RawOptions): DiskChoice {
+  return {
+    source:
+      raw.disk === undefined
+        ? { kind: 'image', path: raw.blkFile ?? '' }
+        : { kind: 'written', text: raw.disk },
+    options: {
+      readOnly: raw.readOnly ?? false,
+      cache: raw.cache,
+      locking: raw.locking === 'while-running' ? raw.locking : raw.locking === 'on',
+      ...(raw.blockSize === undefined ? {} : { blockBytes: raw.blockSize }),
+    },
+  };
+}
+
+/** Some options hand the disk from process to process, which takes one that can be. */
+function checkHandOver(raw: RawOptions, { source }: DiskChoice): void {
+  if (raw.isolate && !canBeInherited(source)) {
+    const kinds = 'images, memory and null disks';
+    throw new UsageError(`--isolate is for ${kinds}, not for what is made of others`);
+  }
+  if (raw.takeOver && !canBeTakenOver(source)) {
+    throw new UsageError('--take-over is for images and null disks: no other process has the rest');
+  }
 }
 
 function environmentEngine(): EngineChoice {

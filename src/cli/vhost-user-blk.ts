@@ -3,32 +3,25 @@
  * `vhost-user-blk`: a disk image or block device becomes a virtual machine's disk. A drop-in for
  * QEMU's contrib/vhost-user-blk that serves one client after another.
  *
- * SIGHUP has it look at the size of the image again.
+ * SIGHUP has it look at the size of the image again; SIGUSR1 has filters that count report.
  *
  * Exit codes: 0 after SIGTERM or SIGINT (and when the one connection given by --fd has
- * ended), 1 if it cannot serve, 2 for a wrong command line.
+ * ended), 1 if it cannot serve, or not close the disk as it should be, 2 for a wrong command line.
  */
-import { setTimeout as delay } from 'node:timers/promises';
-import {
-  adoptSocket,
-  ExportError,
-  listenAt,
-  type ServerSocket,
-  VhostUserBlkServer,
-} from '../exports/index.ts';
-import { type Disk, openDisk, StorageError } from '../storage/index.ts';
+import { adoptSocket, listenAt, type ServerSocket } from '../exports/index.ts';
+import { type Disk, explainDisk, rawImageWarning } from '../storage/index.ts';
 import { exitNow, type Logger } from '../sys/index.ts';
 import { createCliLogger } from './cli-logger.ts';
-import { EXIT_FAILURE, fail, parseOrExit } from './program.ts';
-import { Sandbox } from './sandbox.ts';
+import { openChoice, withOptions } from './disk-choice.ts';
+import { closeDisk, startDiskServer, stopDiskServer } from './disk-server.ts';
+import { Supervisor } from './isolation/supervisor.ts';
+import { openWhenFree } from './open-when-free.ts';
+import { EXIT_FAILURE, failToServe, parseOrExit } from './program.ts';
+import { firstStopSignal, lookAgain, reportOnSignal } from './signals.ts';
+import { TakeOver } from './take-over.ts';
 import { configOf, createCommand, type VhostUserBlkConfig } from './vhost-user-blk-options.ts';
 
 const PROGRAM = 'vhost-user-blk';
-/** How long to wait for an image that is in use, and between looks. */
-const LOCK_WAIT_MS = 1000;
-const LOCK_LOOK_MS = 20;
-/** Time for requests under way at the end; the promise is to be gone within a second. */
-const SHUTDOWN_TIMEOUT_MS = 800;
 /** What the schema in QEMU's docs/interop/vhost-user.json has for block devices. */
 const CAPABILITIES = { type: 'block', features: ['read-only', 'blk-file'] };
 
@@ -41,82 +34,125 @@ function parse(argv: readonly string[]): VhostUserBlkConfig {
   return parseOrExit(createCommand, configOf, argv);
 }
 
-/**
- * Requests of a server that was killed hold the image's lock until they are done, which takes a
- * moment: only who holds it longer is somebody else.
- */
-async function openWhenFree(specification: VhostUserBlkConfig['disk']): Promise<Disk> {
-  const endMs = performance.now() + LOCK_WAIT_MS;
-  for (;;) {
-    try {
-      return openDisk(specification);
-    } catch (error) {
-      const isInUse = error instanceof StorageError && error.code === 'DISK_IN_USE';
-      if (!isInUse || performance.now() >= endMs) throw error;
-      await delay(LOCK_LOOK_MS);
-    }
-  }
+/** What is open, and how the program is told things. */
+interface Service {
+  readonly disk: Disk;
+  readonly socket: ServerSocket;
+  readonly stopSignal: Promise<NodeJS.Signals>;
+  /** What SIGHUP does from now on. */
+  onHangUp(react: () => void): void;
+  /** To wait for when all is prepared: the disk may be another's until then. */
+  prepared(): Promise<void>;
 }
 
-async function run(config: VhostUserBlkConfig, logger: Logger): Promise<void> {
-  const disk = await openWhenFree(config.disk);
+/** Returns the exit code. */
+async function run(config: VhostUserBlkConfig, logger: Logger): Promise<number> {
+  const { disk, takeOver } = await openDiskOf(config, logger);
+  const warning = rawImageWarning(disk);
+  if (warning !== undefined) logger.warn(warning);
+  if (config.explain) {
+    for (const line of explainDisk(disk)) process.stdout.write(`${line}\n`);
+    return closeDisk(disk, logger);
+  }
+  disk.useLogger?.(logger);
+  reportOnSignal(disk);
   // From before there is a socket: a signal must not leave that behind.
   const stopSignal = firstStopSignal();
-  let onHangUp = (): void => {};
-  process.on('SIGHUP', () => onHangUp());
-  let socket: ServerSocket | undefined;
+  let react = (): void => {};
+  process.on('SIGHUP', () => react());
+  const onHangUp = (next: () => void): void => {
+    react = next;
+  };
+  const prepared = async (): Promise<void> => takeOver?.complete(logger);
+  let socket: ServerSocket | undefined = takeOver?.socket;
   try {
-    socket =
+    socket ??=
       config.socket.kind === 'path'
         ? listenAt(config.socket.path, config.socket.access)
         : adoptSocket(config.socket.fd);
-    const sandbox = new Sandbox(config.sandbox, socket.removal);
-    const { landlockRuleset } = sandbox;
-    const { numQueues, queueSize, threads, serial, maxPollUs, engine } = config;
-    const settings = { numQueues, queueSize, threads, serial, maxPollUs, engine, logger };
-    const server = await VhostUserBlkServer.start({ disk, socket, landlockRuleset, ...settings });
-    // Before the event loop turns again: no client has been accepted yet.
-    sandbox.enter(logger);
-    logger.info(disk.description);
-    logger.info(
-      config.socket.kind === 'path'
-        ? `listening at ${config.socket.path}`
-        : `serving descriptor ${config.socket.fd}`,
-    );
-    onHangUp = () => updateCapacity(server, logger);
-    void stopSignal.then((signal) => stop(server, signal, logger));
-    await server.ended;
-    disk.close();
+    const service = { disk, socket, stopSignal, onHangUp, prepared };
+    const code = await (config.isolate ? supervise : serve)(config, service, logger);
+    const closeCode = await closeDisk(disk, logger);
+    return code === 0 ? closeCode : code;
   } catch (error) {
     socket?.close();
     throw error;
   }
 }
 
-/** A disk that can't be asked keeps its size. */
-function updateCapacity(server: VhostUserBlkServer, logger: Logger): void {
-  try {
-    const bytes = server.updateCapacity();
-    logger.info(`SIGHUP: the disk has ${bytes} bytes`);
-  } catch (error) {
-    logger.error(`SIGHUP: cannot find out the size of the disk: ${(error as Error).message}`);
+/** The disk, and whose place is to be taken: that one has the disk still. */
+async function openDiskOf(
+  { socket, disk: choice }: VhostUserBlkConfig,
+  logger: Logger,
+): Promise<{ disk: Disk; takeOver?: TakeOver }> {
+  if (socket.kind === 'path' && socket.takeOver) {
+    const { locking = true } = choice.options;
+    const disk = await openChoice(
+      withOptions(choice, { locking: locking === true ? 'later' : locking }),
+    );
+    const takeOver = TakeOver.prepare(socket.path, socket.access, disk);
+    if (takeOver !== undefined) return { disk, takeOver };
+    await disk.close();
+    logger.warn(`nobody listens at ${socket.path}: there is no place to take over`);
   }
+  return { disk: await openWhenFree(choice) };
 }
 
-/** The first signal that asks the program to end; later ones change nothing. */
-function firstStopSignal(): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, resolve);
+/** In this process. */
+async function serve(
+  config: VhostUserBlkConfig,
+  { disk, socket, stopSignal, onHangUp, prepared }: Service,
+  logger: Logger,
+): Promise<number> {
+  const loggers = { logger, startLogger: logger };
+  const server = await startDiskServer(config, disk, socket, loggers, prepared);
+  announce(config, disk, logger);
+  onHangUp(() => lookAgain(() => server.updateCapacity(), disk, logger));
+  void stopSignal.then((signal) => {
+    logStop(signal, logger);
+    stopDiskServer(server, logger);
   });
+  server.admit();
+  await server.ended;
+  return 0;
 }
 
-function stop(server: VhostUserBlkServer, signal: NodeJS.Signals, logger: Logger): void {
+/** In a process for each client. */
+async function supervise(
+  config: VhostUserBlkConfig,
+  { disk, socket, stopSignal, onHangUp, prepared }: Service,
+  logger: Logger,
+): Promise<number> {
+  const supervisor = new Supervisor({ config, disk, socket, logger });
+  if (await supervisor.start()) {
+    await prepared();
+    announce(config, disk, logger);
+    onHangUp(() => {
+      lookAgain(() => disk.currentSizeBytes(), disk, logger);
+      supervisor.hangUp();
+    });
+    void stopSignal.then((signal) => {
+      logStop(signal, logger);
+      supervisor.stop();
+    });
+    supervisor.serve();
+  }
+  const code = await supervisor.ended;
+  socket.close();
+  return code;
+}
+
+function announce(config: VhostUserBlkConfig, disk: Disk, logger: Logger): void {
+  logger.info(disk.description);
+  logger.info(
+    config.socket.kind === 'path'
+      ? `listening at ${config.socket.path}`
+      : `serving descriptor ${config.socket.fd}`,
+  );
+}
+
+function logStop(signal: NodeJS.Signals, logger: Logger): void {
   logger.info(`${signal}: finishing the requests under way`);
-  setTimeout(() => {
-    logger.error(`requests are still under way after ${SHUTDOWN_TIMEOUT_MS} ms: giving up`);
-    exitNow(EXIT_FAILURE);
-  }, SHUTDOWN_TIMEOUT_MS).unref();
-  void server.close();
 }
 
 const config = parse(process.argv.slice(2));
@@ -126,11 +162,7 @@ process.on('uncaughtException', (error) => {
   exitNow(EXIT_FAILURE);
 });
 try {
-  await run(config, logger);
-  process.exit(0);
+  process.exit(await run(config, logger));
 } catch (error) {
-  if (error instanceof StorageError || error instanceof ExportError) {
-    fail(PROGRAM, error.message, EXIT_FAILURE);
-  }
-  throw error;
+  failToServe(PROGRAM, error);
 }

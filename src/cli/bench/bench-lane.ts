@@ -3,9 +3,9 @@
  * allocates nothing for a request: buffers, times and directions are kept by place.
  */
 import { BlkioError, CompletionList, type Queue } from '../../blkio/index.ts';
+import { LatencyHistogram } from '../../storage/index.ts';
 import { errnoMessage } from '../../sys/index.ts';
 import type { LaneResult, LoadPlan } from './bench-plan.ts';
-import { LatencyHistogram } from './latency-histogram.ts';
 
 /** What a lane works on. */
 export interface LaneParts {

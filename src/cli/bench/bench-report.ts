@@ -1,6 +1,7 @@
 /** Results of a benchmark: libblkio's JSON with a few fields more, and text for people. */
+
+import { LatencyHistogram } from '../../storage/index.ts';
 import type { LaneResult } from './bench-plan.ts';
-import { LatencyHistogram } from './latency-histogram.ts';
 
 const GIB = 1024 ** 3;
 const MIB = 1024 ** 2;

@@ -4,14 +4,20 @@
  */
 import { closeSync, openSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { type AsyncQueue, type Blkio, BlkioError } from '../../blkio/index.ts';
-import { Errno, errnoMessage, Open, openFile } from '../../sys/index.ts';
+import {
+  type DataRange,
+  dataRanges,
+  Errno,
+  errnoMessage,
+  Open,
+  openFile,
+} from '../../sys/index.ts';
 import {
   connectDevice,
   createDevice,
   type DeviceArguments,
   withDefault,
 } from '../device-arguments.ts';
-import { type DataRange, dataRanges } from './data-ranges.ts';
 
 /** What is copied from or to. */
 export type EndpointSpec =

@@ -4,7 +4,7 @@
  */
 import { type AsyncQueue, BlkioError, MemoryRegion } from '../../blkio/index.ts';
 import { alignmentOf, type Endpoint, rangesOf, startQueue } from './copy-endpoint.ts';
-import { type Piece, piecesOf } from './data-ranges.ts';
+import { type Piece, piecesOf } from './copy-pieces.ts';
 
 const PAGE_BYTES = 4096;
 /** Longest range to make zero by one request, and where file systems are asked about holes. */

@@ -1,13 +1,12 @@
 /** What a command line of blkio-bench asks for, and what is wrong with it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CommanderError } from 'commander';
 import {
   type BlkioBenchConfig,
   configOf,
   createCommand,
 } from '../../../src/cli/blkio-bench-options.ts';
-import { UsageError } from '../../../src/cli/program.ts';
+import { complaintOf } from '../../support/command-complaint.ts';
 
 const FILE = ['io_uring', 'path=image'];
 const SOCKET = ['virtio-blk-vhost-user', 'path=socket'];
@@ -19,13 +18,7 @@ function parse(...argv: readonly string[]): BlkioBenchConfig {
 }
 
 function complaint(...argv: readonly string[]): string {
-  try {
-    parse(...argv);
-  } catch (error) {
-    assert(error instanceof CommanderError || error instanceof UsageError, String(error));
-    return error.message;
-  }
-  throw new Error(`${argv.join(' ')}: no complaint`);
+  return complaintOf(() => parse(...argv), argv);
 }
 
 test('the defaults are those of libblkio', () => {

@@ -1,7 +1,6 @@
 /** What a command line of blkio-copy asks for, and what is wrong with it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CommanderError } from 'commander';
 import {
   type BlkioCopyConfig,
   configOf,
@@ -9,7 +8,7 @@ import {
   separateDevices,
 } from '../../../src/cli/blkio-copy-options.ts';
 import { progressText, sizeText, timeText } from '../../../src/cli/copy/copy-progress.ts';
-import { UsageError } from '../../../src/cli/program.ts';
+import { complaintOf } from '../../support/command-complaint.ts';
 
 const FILES = ['--input-file=in', '--output-file=out'];
 
@@ -20,13 +19,7 @@ function parse(...argv: readonly string[]): BlkioCopyConfig {
 }
 
 function complaint(...argv: readonly string[]): string {
-  try {
-    parse(...argv);
-  } catch (error) {
-    assert(error instanceof CommanderError || error instanceof UsageError, String(error));
-    return error.message;
-  }
-  throw new Error(`${argv.join(' ')}: no complaint`);
+  return complaintOf(() => parse(...argv), argv);
 }
 
 test('files are enough: the rest has defaults', () => {

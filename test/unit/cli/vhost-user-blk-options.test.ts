@@ -1,13 +1,13 @@
 /** What a command line of vhost-user-blk asks for, and what is wrong with it. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { CommanderError } from 'commander';
-import { UsageError } from '../../../src/cli/program.ts';
 import {
   configOf,
   createCommand,
   type VhostUserBlkConfig,
 } from '../../../src/cli/vhost-user-blk-options.ts';
+import { type OpenOptions, parseDisk } from '../../../src/storage/index.ts';
+import { complaintOf } from '../../support/command-complaint.ts';
 
 const SOCKET = ['-s', '/run/disk.sock'];
 const DISK = ['-b', 'image.raw'];
@@ -39,23 +39,16 @@ function parse(...argv: readonly string[]): VhostUserBlkConfig {
 
 /** The complaint about a command line. */
 function complaint(...argv: readonly string[]): string {
-  try {
-    parse(...argv);
-  } catch (error) {
-    assert.ok(error instanceof CommanderError || error instanceof UsageError, String(error));
-    return error.message;
-  }
-  throw new Error(`${argv.join(' ')}: no complaint`);
+  return complaintOf(() => parse(...argv), argv);
 }
 
 const DEFAULTS: VhostUserBlkConfig = {
-  socket: { kind: 'path', path: '/run/disk.sock', access: {} },
+  socket: { kind: 'path', path: '/run/disk.sock', access: {}, takeOver: false },
   disk: {
-    source: { kind: 'file', path: 'image.raw' },
-    readOnly: false,
-    cache: 'writeback',
-    locking: true,
+    source: { kind: 'image', path: 'image.raw' },
+    options: { readOnly: false, cache: 'writeback', locking: true },
   },
+  explain: false,
   numQueues: 8,
   queueSize: 1024,
   threads: 1,
@@ -63,6 +56,7 @@ const DEFAULTS: VhostUserBlkConfig = {
   maxPollUs: 100,
   engine: 'auto',
   sandbox: 'auto',
+  isolate: false,
   logLevel: 'info',
   logFormat: 'text',
 };
@@ -78,7 +72,10 @@ test('short and long forms, with a space or an equals sign, are the same', () =>
     ['-s/run/disk.sock', '-bimage.raw', '-r'],
     ['-r', ...DISK, ...SOCKET],
   ];
-  const expected = { ...DEFAULTS, disk: { ...DEFAULTS.disk, readOnly: true } };
+  const expected = {
+    ...DEFAULTS,
+    disk: { ...DEFAULTS.disk, options: { ...DEFAULTS.disk.options, readOnly: true } },
+  };
   for (const form of forms) assert.deepEqual(parse(...form), expected);
   assert.deepEqual(parse('-f', '3', ...DISK).socket, { kind: 'fd', fd: 3 });
   assert.deepEqual(parse('--fd=0', ...DISK).socket, { kind: 'fd', fd: 0 });
@@ -86,20 +83,23 @@ test('short and long forms, with a space or an equals sign, are the same', () =>
 
 test('every option changes what it is about, and nothing else', () => {
   const { disk } = DEFAULTS;
+  const opened = (options: OpenOptions): Partial<VhostUserBlkConfig> => ({
+    disk: { ...disk, options: { ...disk.options, ...options } },
+  });
   const cases: readonly (readonly [string, Partial<VhostUserBlkConfig>])[] = [
     ['--num-queues=256', { numQueues: 256 }],
     ['--num-queues=1', { numQueues: 1 }],
     ['--queue-size=32768', { queueSize: 32768 }],
     ['--queue-size=1', { queueSize: 1 }],
     ['--threads=4', { threads: 4 }],
-    ['--cache=none', { disk: { ...disk, cache: 'none' } }],
-    ['--cache=writethrough', { disk: { ...disk, cache: 'writethrough' } }],
+    ['--cache=none', opened({ cache: 'none' })],
+    ['--cache=writethrough', opened({ cache: 'writethrough' })],
     ['--serial=', { serial: '' }],
     ['--serial=12345678901234567890', { serial: '12345678901234567890' }],
-    ['--block-size=4096', { disk: { ...disk, blockBytes: 4096 } }],
+    ['--block-size=4096', opened({ blockBytes: 4096 })],
     ['--poll-max-us=0', { maxPollUs: 0 }],
     ['--poll-max-us=1000000', { maxPollUs: 1_000_000 }],
-    ['--locking=off', { disk: { ...disk, locking: false } }],
+    ['--locking=off', opened({ locking: false })],
     ['--sandbox=on', { sandbox: 'on' }],
     ['--sandbox=off', { sandbox: 'off' }],
     ['--engine=epoll', { engine: 'epoll' }],
@@ -124,18 +124,19 @@ test('--disk takes a null disk of any sensible size', () => {
   };
   for (const [text, sizeBytes] of Object.entries(sizes)) {
     const { source } = parse(...SOCKET, `--disk=null,size=${text}`).disk;
-    assert.deepEqual(source, { kind: 'null', sizeBytes }, text);
+    assert.deepEqual(source, { kind: 'written', text: `null,size=${text}` });
+    assert.deepEqual(parseDisk(`null,size=${text}`).parameters, { size: sizeBytes }, text);
   }
 });
 
 test('a disk that makes no sense is refused with what was expected', () => {
   const cases: readonly (readonly [string, RegExp])[] = [
-    ['', /unknown kind ""; known: null/],
+    ['', /unknown kind ""; known: file, /],
     ['floppy,size=1G', /unknown kind "floppy"/],
-    ['null', /parameter "size" is missing/],
-    ['null,', /"" is not of the form name=value/],
-    ['null,size', /"size" is not of the form name=value/],
-    ['null,=1G', /"=1G" is not of the form name=value/],
+    ['null', /parameter "size=<bytes>" is missing/],
+    ['null,', /parameter "size=<bytes>" is missing/],
+    ['null,size', /size is "size": expected a positive multiple/],
+    ['null,=1G', /size is "=1G": expected a positive multiple/],
     ['null,size=1G,size=1G', /"size" is given twice/],
     ['null,size=1G,color=red', /unknown parameter "color"/],
     ...['', '0', '-1', '1', '513', '1.3K', '1e9', '0x200', '1 G', '1GG', '9999999P'].map(
@@ -240,7 +241,10 @@ test('the socket may be given permissions and an owner, by name or number', () =
     [['--socket-owner=64055:107', '--socket-mode=0600'], { mode: 0o600, user: 64055, group: 107 }],
   ];
   for (const [args, access] of cases) {
-    assert.deepEqual(parse(...SOCKET, ...DISK, ...args).socket, { kind: 'path', path, access });
+    assert.deepEqual(parse(...SOCKET, ...DISK, ...args).socket, {
+      ...{ kind: 'path', path, access },
+      takeOver: false,
+    });
   }
 });
 
@@ -251,9 +255,24 @@ test('a socket that a service manager has passed is served, and excludes others'
   }
 });
 
-test('permissions and owners are for sockets that the program makes', () => {
-  for (const option of ['--socket-mode=0660', '--socket-owner=root']) {
-    assert.match(complaint(...DISK, '--fd=3', option), /are for --socket-path/);
-    assert.throws(() => parseActivated(3, ...DISK, option), /are for --socket-path/);
+test('permissions, owners and places are for sockets that the program makes', () => {
+  for (const option of ['--socket-mode=0660', '--socket-owner=root', '--take-over']) {
+    assert.match(complaint(...DISK, '--fd=3', option), /(are|is) for --socket-path/);
+    assert.throws(() => parseActivated(3, ...DISK, option), /(are|is) for --socket-path/);
+  }
+  const { socket } = parse(...SOCKET, ...DISK, '--take-over');
+  assert.ok(socket.kind === 'path' && socket.takeOver);
+});
+
+test('what is handed from process to process is a disk that can be', () => {
+  const given = (disk: string, option: string): readonly string[] => {
+    return [...SOCKET, `--disk=${disk}`, option];
+  };
+  for (const disk of ['file(x)', 'memory(1M)', 'null(1M)']) parse(...given(disk, '--isolate'));
+  for (const disk of ['file(x)', 'null(1M)']) parse(...given(disk, '--take-over'));
+  const isolated = complaint(...given('readonly(file(x))', '--isolate'));
+  assert.match(isolated, /--isolate is for images, memory and null disks/);
+  for (const disk of ['memory(1M)', 'readonly(file(x))']) {
+    assert.match(complaint(...given(disk, '--take-over')), /--take-over is for images and null/);
   }
 });

@@ -1,38 +1,9 @@
-/** Where a sparse file has data, and what pieces a copy of it has. */
-import { type Fd, nextData, nextHole, SystemError } from '../../sys/index.ts';
-
-/** From `start` to before `end`. */
-export interface DataRange {
-  readonly start: number;
-  readonly end: number;
-}
+/** What pieces a copy of a sparse file has. */
+import type { DataRange } from '../../sys/index.ts';
 
 /** A piece of a copy: data to look at, or a hole. */
 export interface Piece extends DataRange {
   readonly isHole: boolean;
-}
-
-/** A file's ranges of data, in order. A file system that does not know has one. */
-export function* dataRanges(file: Fd, sizeBytes: number): Generator<DataRange> {
-  let at = 0;
-  while (at < sizeBytes) {
-    const range = dataAfter(file, at, sizeBytes);
-    if (range === undefined) return;
-    yield range;
-    at = range.end;
-  }
-}
-
-function dataAfter(file: Fd, at: number, sizeBytes: number): DataRange | undefined {
-  try {
-    const start = nextData(file, at);
-    if (start < 0 || start >= sizeBytes) return undefined;
-    const hole = nextHole(file, start);
-    return { start, end: hole < 0 ? sizeBytes : Math.min(hole, sizeBytes) };
-  } catch (error) {
-    if (error instanceof SystemError) return { start: at, end: sizeBytes };
-    throw error;
-  }
 }
 
 /** How a copy is cut. */
