@@ -22,10 +22,13 @@ const CPUS = availableParallelism();
 const GROUPS: readonly Group[] = [
   { name: 'tidy', concurrency: CPUS },
   { name: 'unit', concurrency: CPUS },
+  { name: 'thorough', concurrency: CPUS },
   { name: 'socket', concurrency: CPUS },
   { name: 'interop', concurrency: 1 },
   { name: 'vm', concurrency: 1 },
 ];
+
+const LONGEST_REASON = 500;
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -42,13 +45,19 @@ function testFiles(group: string): string[] {
 /** What a run showed. */
 interface Outcome {
   passed: number;
-  failed: number;
+  readonly failed: string[];
   readonly skipped: string[];
 }
 
 /** Suites end with an event of their own, which counts as no test. */
 function isSuite(details: { readonly type?: string | undefined }): boolean {
   return details.type === 'suite';
+}
+
+/** What a test said as it failed, without what the runner puts around it. */
+function reasonOf({ cause, message }: Error): string {
+  const reason = cause instanceof Error ? cause.message : message;
+  return reason.replaceAll(/\s*\n\s*/g, ' ').slice(0, LONGEST_REASON);
 }
 
 async function runGroup(group: Group, pattern: RegExp, outcome: Outcome): Promise<void> {
@@ -60,19 +69,20 @@ async function runGroup(group: Group, pattern: RegExp, outcome: Outcome): Promis
       outcome.skipped.push(`${group.name}: ${name}${skip === true ? '' : `: ${skip}`}`);
     } else if (!isSuite(details)) outcome.passed += 1;
   });
-  stream.on('test:fail', ({ details }) => {
-    if (!isSuite(details)) outcome.failed += 1;
+  stream.on('test:fail', ({ name, file, details }) => {
+    const place = file === undefined ? group.name : relative(ROOT, file);
+    if (!isSuite(details)) outcome.failed.push(`${place}: ${name}: ${reasonOf(details.error)}`);
     process.exitCode = 1;
   });
   const report = stream.compose(new spec());
   for await (const chunk of report) process.stdout.write(String(chunk));
 }
 
-function printSkipped(skipped: readonly string[], isForbidden: boolean): void {
-  if (skipped.length === 0) return;
-  const verdict = isForbidden ? 'FAILED, because skipping is forbidden' : 'SKIPPED';
-  console.log(`\n${skipped.length} TESTS ${verdict}:`);
-  for (const line of skipped) console.log(`  ${line}`);
+/** Tests that need a look, at the end again: of a long run often only that is kept. */
+function printTests(verdict: string, lines: readonly string[]): void {
+  if (lines.length === 0) return;
+  console.log(`\n${lines.length} TESTS ${verdict}:`);
+  for (const line of lines) console.log(`  ${line}`);
 }
 
 async function main(): Promise<void> {
@@ -88,17 +98,19 @@ async function main(): Promise<void> {
       command.error(`run-tests: no group of tests is called ${name}`, { exitCode: 2 });
     }
   }
-  const outcome: Outcome = { passed: 0, failed: 0, skipped: [] };
+  const outcome: Outcome = { passed: 0, failed: [], skipped: [] };
   const startedMs = performance.now();
   for (const group of GROUPS) {
     const isChosen = command.args.length === 0 || command.args.includes(group.name);
     if (isChosen) await runGroup(group, new RegExp(options.files), outcome);
   }
-  printSkipped(outcome.skipped, options.forbidSkip);
+  printTests('FAILED', outcome.failed);
+  const skipped = options.forbidSkip ? 'FAILED, because skipping is forbidden' : 'SKIPPED';
+  printTests(skipped, outcome.skipped);
   if (options.forbidSkip && outcome.skipped.length > 0) process.exitCode = 1;
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(0);
   console.log(
-    `\nNode ${process.version}: ${outcome.passed} passed, ${outcome.failed} failed, ` +
+    `\nNode ${process.version}: ${outcome.passed} passed, ${outcome.failed.length} failed, ` +
       `${outcome.skipped.length} skipped, in ${seconds} s`,
   );
   if (outcome.passed === 0) process.exitCode = 1;

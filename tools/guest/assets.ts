@@ -1,6 +1,7 @@
 /**
- * Everything a guest boots from, made once and kept in the cache: a kernel and the layers of its
- * root. Making needs apt and a network for the kernel; using needs neither.
+ * Everything a guest boots from, made once and kept in the cache: a kernel, the layers of its root,
+ * and a boot loader for images that machines boot by their firmware. Making needs apt and a network
+ * for the kernel and the boot loader; using needs neither.
  *
  * All of it is synchronous: tests ask for the assets while they are being defined, to decide
  * whether they have to be skipped.
@@ -20,15 +21,20 @@ import { extractVmlinux } from './bzimage.ts';
 import { type CpioEntry, cpioArchive } from './cpio.ts';
 import { downloadKernel, type UnpackedKernel, unpackKernel } from './kernel.ts';
 import { collectModules } from './modules.ts';
+import { downloadPackage, unpackPackage } from './packages.ts';
 import { GuestAssetsError } from './programs.ts';
 import { baseLayer, fioLayer, missingTool } from './root-layers.ts';
 import { guestCache } from './workspace.ts';
 
 /** Raise this when assets made by older sources don't serve the present ones. */
-const REVISION = 1;
+const REVISION = 2;
 
 /** Modules loaded at boot; what they depend on comes along. */
 const GUEST_MODULES = ['virtio_blk'];
+
+/** The package of the boot loader, and the loader in it: an EFI program for x86-64. */
+const BOOT_LOADER_PACKAGE = 'systemd-boot-efi';
+const BOOT_LOADER_PATH = 'usr/lib/systemd/boot/efi/systemd-bootx64.efi';
 
 /** The files a guest boots from. */
 export interface GuestAssets {
@@ -36,6 +42,10 @@ export interface GuestAssets {
   readonly release: string;
   /** vmlinux, or the bzImage where it could not be extracted; QEMU's `-kernel`. */
   readonly kernelPath: string;
+  /** The bzImage, which is an EFI program, too. */
+  readonly kernelImagePath: string;
+  /** systemd-boot, the EFI program that finds the kernel by /loader on its partition. */
+  readonly bootLoaderPath: string;
   /** cpio archive with busybox, the file system tools and the kernel modules. */
   readonly baseLayerPath: string;
   /** cpio archive with fio, to put behind the base layer. */
@@ -94,17 +104,22 @@ function readAssets(folder: string): GuestAssets {
   return {
     release,
     kernelPath: join(folder, 'kernel'),
+    kernelImagePath: join(folder, 'vmlinuz'),
+    bootLoaderPath: join(folder, 'boot-loader.efi'),
     baseLayerPath: join(folder, 'base.cpio'),
     fioLayerPath: join(folder, 'fio.cpio'),
   };
 }
 
 function buildAssets(folder: string, log: (line: string) => void): void {
-  const deb = downloadKernel(join(guestCache(), 'packages'), log);
+  const packages = join(guestCache(), 'packages');
+  const deb = downloadKernel(packages, log);
   log(`unpacking ${deb}`);
   const unpacked = join(folder, 'unpacked');
   const kernel = unpackKernel(deb, unpacked);
   save(folder, 'kernel', kernelImage(kernel, log), log);
+  save(folder, 'vmlinuz', readFileSync(kernel.imagePath), log);
+  save(folder, 'boot-loader.efi', bootLoader(packages, unpacked, log), log);
   const modules = collectModules(kernel.modulesPath, GUEST_MODULES);
   log(`modules: ${modules.map(({ name }) => name).join(' ')}`);
   rmSync(unpacked, { recursive: true });
@@ -113,6 +128,14 @@ function buildAssets(folder: string, log: (line: string) => void): void {
   saveLayer(folder, 'base.cpio', base, log);
   saveLayer(folder, 'fio.cpio', fioLayer(base), log);
   save(folder, 'assets.json', Buffer.from(JSON.stringify({ release: kernel.release })), log);
+}
+
+function bootLoader(packages: string, unpacked: string, log: (line: string) => void): Buffer {
+  const deb = downloadPackage(BOOT_LOADER_PACKAGE, packages, log);
+  unpackPackage(deb, unpacked);
+  const path = join(unpacked, BOOT_LOADER_PATH);
+  if (!existsSync(path)) throw new GuestAssetsError(`${deb} holds no ${BOOT_LOADER_PATH}`);
+  return readFileSync(path);
 }
 
 /** vmlinux if it can be had; booting the bzImage works too, but takes some seconds longer. */

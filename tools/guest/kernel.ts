@@ -1,9 +1,10 @@
 /**
  * A Debian kernel for guests: found with apt, downloaded and unpacked, never installed.
  */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { findProgram, GuestAssetsError, requireProgram, runProgram } from './programs.ts';
+import { downloadPackage, unpackPackage } from './packages.ts';
+import { findProgram, GuestAssetsError, runProgram } from './programs.ts';
 
 /**
  * The series of long-term kernels to take. Older ones lack ublk and VDUSE; the cloud flavour is a
@@ -12,9 +13,6 @@ import { findProgram, GuestAssetsError, requireProgram, runProgram } from './pro
 const KERNEL_SERIES = '6.12';
 
 const PACKAGE_PATTERN = /^linux-image-6\.12\.(\d+)\+deb\d+-cloud-amd64$/;
-
-/** Fail soon without a network, as a test that could be skipped waits for the answer. */
-const APT_OPTIONS = ['-o', 'Acquire::Retries=1', '-o', 'Acquire::http::Timeout=20'];
 
 /** An unpacked kernel package. */
 export interface UnpackedKernel {
@@ -41,10 +39,9 @@ export function newestKernel(packages: readonly string[]): string | undefined {
  * @returns the path of the .deb file.
  */
 export function downloadKernel(folder: string, log: (line: string) => void): string {
-  const aptGet = findProgram('apt-get');
   const aptCache = findProgram('apt-cache');
-  if (aptGet === undefined || aptCache === undefined) {
-    throw new GuestAssetsError('the guest kernel is a Debian package, but apt-get is missing');
+  if (aptCache === undefined) {
+    throw new GuestAssetsError('the guest kernel is a Debian package, but apt-cache is missing');
   }
   const listed = runProgram(aptCache, ['pkgnames', `linux-image-${KERNEL_SERIES}.`]).toString();
   const name = newestKernel(listed.split('\n'));
@@ -54,40 +51,12 @@ export function downloadKernel(folder: string, log: (line: string) => void): str
         '(Debian 12 has it in bookworm-security)',
     );
   }
-  mkdirSync(folder, { recursive: true });
-  const present = debOf(folder, name);
-  if (present !== undefined) return present;
-  log(`downloading ${name}`);
-  const incoming = mkdtempSync(join(folder, 'incoming-'));
-  try {
-    download(aptGet, name, incoming);
-    const file = readdirSync(incoming).find((entry) => entry.endsWith('.deb'));
-    if (file === undefined) throw new GuestAssetsError(`apt-get download ${name} made no file`);
-    renameSync(join(incoming, file), join(folder, file));
-    return join(folder, file);
-  } finally {
-    rmSync(incoming, { recursive: true, force: true });
-  }
-}
-
-function download(aptGet: string, name: string, folder: string): void {
-  try {
-    runProgram(aptGet, [...APT_OPTIONS, 'download', name], { cwd: folder });
-  } catch (error) {
-    // Without a network, or because the package lists are older than the mirror's files.
-    const message = error instanceof Error ? error.message : String(error);
-    throw new GuestAssetsError(`${message}; try again after: apt-get update`, { cause: error });
-  }
-}
-
-function debOf(folder: string, name: string): string | undefined {
-  const file = readdirSync(folder).find((entry) => entry.startsWith(`${name}_`));
-  return file === undefined ? undefined : join(folder, file);
+  return downloadPackage(name, folder, log);
 }
 
 /** Unpack a kernel package into a folder. */
 export function unpackKernel(debPath: string, folder: string): UnpackedKernel {
-  runProgram(requireProgram('dpkg', 'dpkg'), ['-x', debPath, folder]);
+  unpackPackage(debPath, folder);
   const modulesParent = ['lib/modules', 'usr/lib/modules']
     .map((path) => join(folder, path))
     .find((path) => existsSync(path));
