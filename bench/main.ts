@@ -17,6 +17,8 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findProgram } from '../tools/guest/programs.ts';
 import { measureFootprints } from './footprint.ts';
+import { LUKS, QCOW2 } from './format.ts';
+import { startNbdkitPeers } from './nbdkit-peers.ts';
 import { type BenchOptions, parseBenchOptions } from './options.ts';
 import {
   DriverPeer,
@@ -34,6 +36,8 @@ import { type Measurement, WORKLOADS, type Workload, workloadName } from './work
 
 const TMPFS = '/dev/shm';
 const NULL_DISK_BYTES = 2 ** 30;
+/** Of the disk object, which is in memory. */
+const OBJECT_MIB = 64;
 const CHUNK_BYTES = 1024 * 1024;
 
 /** A file with data in every block: holes would be read without touching the disk. */
@@ -51,7 +55,22 @@ function planMedia(options: BenchOptions, shmFolder: string): Medium[] {
     { name: 'tmpfs', path: join(shmFolder, 'bench.img'), diskBytes, isDirect: false },
     { name: 'cached', path: onDisk, diskBytes, isDirect: false },
     { name: 'direct', path: onDisk, diskBytes, isDirect: true },
+    {
+      ...{ name: 'luks', path: join(shmFolder, 'bench.luks'), isDirect: false, format: LUKS },
+      diskBytes: diskBytes - LUKS.overheadBytes,
+    },
+    {
+      ...{ name: 'qcow2', path: join(shmFolder, 'bench.qcow2'), isDirect: false, format: QCOW2 },
+      diskBytes,
+    },
     { name: 'null', path: undefined, diskBytes: NULL_DISK_BYTES, isDirect: false },
+    {
+      name: 'object',
+      path: undefined,
+      diskBytes: OBJECT_MIB * CHUNK_BYTES,
+      isDirect: false,
+      isObject: true,
+    },
     { name: 'client cached', path: onDisk, diskBytes, isDirect: false, isClient: true },
     { name: 'client direct', path: onDisk, diskBytes, isDirect: true, isClient: true },
     {
@@ -86,6 +105,10 @@ async function startClients(medium: Medium, folder: string): Promise<Peer[]> {
 async function startPeers(medium: Medium, options: BenchOptions, folder: string): Promise<Peer[]> {
   const peers: Peer[] = [];
   const wants = (name: string): boolean => options.peers.test(name);
+  if (medium.isObject) {
+    peers.push(await startVhostkit(medium, folder));
+    return [...peers, ...(await startNbdkitPeers(wants, folder))];
+  }
   if (wants('vhostkit')) peers.push(await startVhostkit(medium, folder));
   if (options.packed) peers.push(await startVhostkit(medium, folder, true));
   if (wants(STORAGE_DAEMON)) {
@@ -95,7 +118,7 @@ async function startPeers(medium: Medium, options: BenchOptions, folder: string)
       peers.push(await startStorageDaemon(medium, folder));
     }
   }
-  if (wants('fio') && medium.path !== undefined) {
+  if (wants('fio') && medium.path !== undefined && medium.format === undefined) {
     if (findProgram('fio') === undefined) {
       console.error('no fio for the limit: apt-get install fio');
     } else {
@@ -165,7 +188,9 @@ async function runMedium(
   folder: string,
 ): Promise<MediumReport> {
   console.log(`\n=== ${medium.name}${medium.path === undefined ? '' : ` (${medium.path})`}`);
-  if (medium.path !== undefined) makeImage(medium.path, options.sizeMib);
+  const { path, format } = medium;
+  if (path !== undefined) makeImage(path, options.sizeMib);
+  if (path !== undefined) await format?.make(path);
   const peers = medium.isClient
     ? await startClients(medium, folder)
     : await startPeers(medium, options, folder);

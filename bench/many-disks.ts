@@ -2,7 +2,7 @@
  * A process with a growing number of disks, for `footprint.ts`: each IPC message is the socket path
  * for one more, served on the process's own event loop.
  */
-import { listenAt, openDisk, VhostUserBlkServer } from '../src/index.ts';
+import { listenAt, nullDisk, openDisk, VhostUserBlkServer } from '../src/index.ts';
 import { exitNow } from '../src/sys/index.ts';
 
 const DISK_BYTES = 2 ** 30;
@@ -13,7 +13,7 @@ process.on('message', (socketPath: string) => {
 });
 
 async function serve(socketPath: string): Promise<void> {
-  const disk = openDisk({ source: { kind: 'null', sizeBytes: DISK_BYTES } });
+  const disk = await openDisk(nullDisk(DISK_BYTES));
   const socket = listenAt(socketPath);
-  await VhostUserBlkServer.start({ disk, socket, numQueues: 2, threads: 0 });
+  await VhostUserBlkServer.start({ disk, socket, numQueues: 3, threads: 0 });
 }

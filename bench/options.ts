@@ -40,7 +40,7 @@ export function parseBenchOptions(argv: readonly string[], defaultFolder: string
     .option('--seconds <n>', 'length of one run', positive, 1)
     .option(
       '--media <pattern>',
-      'only parts that match: tmpfs, cached, direct, null, footprint',
+      'only parts that match: tmpfs, cached, direct, luks, qcow2, null, object, footprint',
       pattern,
       /./,
     )

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { ClientTarget } from './client.ts';
+import type { ImageFormat } from './format.ts';
 import { Client, cpuSeconds, isPinned, SERVER_CPU, spawnPinned } from './processes.ts';
 import type { Measurement, Workload } from './workload.ts';
 
@@ -19,6 +20,10 @@ export interface Medium {
   readonly path: string | undefined;
   readonly diskBytes: number;
   readonly isDirect: boolean;
+  /** A disk object in memory, next to nbdkit's plugins. */
+  readonly isObject?: boolean;
+  /** What the file is; default: the disk's bytes. */
+  readonly format?: ImageFormat;
   /** What is measured is the client library, not a server. */
   readonly isClient?: boolean;
 }
@@ -115,6 +120,12 @@ export class ServerPeer implements Peer {
   }
 }
 
+const MEMORY_OBJECT = fileURLToPath(new URL('./memory-object.js', import.meta.url));
+
+function objectDisk({ diskBytes }: Medium): string {
+  return `${MEMORY_OBJECT},mib=${diskBytes / 2 ** 20}`;
+}
+
 /** Queues that servers offer: two to sleep on, one to poll. */
 const SERVER_QUEUES = 3;
 
@@ -126,10 +137,13 @@ const SERVER_QUEUES = 3;
 export function startVhostkit(medium: Medium, folder: string, packed = false): Promise<ServerPeer> {
   const name = packed ? 'vhostkit packed' : 'vhostkit';
   const socketPath = join(folder, `${name.replace(' ', '-')}.sock`);
+  const cache = `--cache=${medium.isDirect ? 'none' : 'writeback'}`;
   const disk =
     medium.path === undefined
-      ? [`--disk=null,size=${medium.diskBytes}`]
-      : [`--blk-file=${medium.path}`, `--cache=${medium.isDirect ? 'none' : 'writeback'}`];
+      ? [`--disk=${medium.isObject ? objectDisk(medium) : `null,size=${medium.diskBytes}`}`]
+      : medium.format === undefined
+        ? [`--blk-file=${medium.path}`, cache]
+        : [`--disk=${medium.format.disk(medium.path)}`, cache];
   // The peers share the file.
   const rest = [
     '--locking=off',
@@ -153,14 +167,17 @@ export function startStorageDaemon(
   name = STORAGE_DAEMON,
 ): Promise<ServerPeer> {
   const socketPath = join(folder, `storage-daemon-${mode}.sock`);
+  const { path, format } = medium;
+  const fileName = format === undefined ? 'disk' : 'file';
   const node =
-    medium.path === undefined
+    path === undefined
       ? `driver=null-co,node-name=disk,read-zeroes=off,size=${medium.diskBytes}`
-      : `driver=file,node-name=disk,filename=${medium.path},aio=io_uring,locking=off,` +
+      : `driver=file,node-name=${fileName},filename=${path},aio=io_uring,locking=off,` +
         `cache.direct=${medium.isDirect ? 'on' : 'off'}`;
   const args = [
     ...['--object', 'iothread,id=thread0'],
     ...['--blockdev', node],
+    ...(path === undefined ? [] : (format?.daemonArguments(path) ?? [])),
     '--export',
     `type=vhost-user-blk,id=export,node-name=disk,writable=on,num-queues=${SERVER_QUEUES},` +
       `iothread=thread0,addr.type=unix,addr.path=${socketPath}`,
