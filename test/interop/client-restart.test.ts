@@ -7,9 +7,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
-import { assertFails, nextEvent, vhostUserDevice } from '../support/client-device.ts';
+import { assertFails, vhostUserDevice } from '../support/client-device.ts';
 import { ClientLoad } from '../support/client-load.ts';
 import { eventually } from '../support/eventually.ts';
+import { replaceServer } from '../support/loads-over-kills.ts';
 import { assertSameBytes } from '../support/request-bytes.ts';
 import {
   type StorageDaemon,
@@ -71,10 +72,7 @@ suite('a device of qemu-storage-daemon, which is killed under load', { skip }, (
     for (let kill = 0; kill < KILLS; kill++) {
       const before = load.done;
       await eventually('requests are done', () => load.done > before + LANES);
-      const told = Promise.all([nextEvent(device, 'disconnect'), nextEvent(device, 'reconnect')]);
-      await daemon.kill();
-      await daemon.start();
-      await told;
+      await replaceServer(daemon, device);
     }
     const model = await load.stop();
     assertSameBytes(daemon.readImage(), model, 'the image');

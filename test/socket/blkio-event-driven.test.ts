@@ -21,6 +21,7 @@ import { ENGINES } from '../support/disk-session.ts';
 import { EventDrivenLoad, loadContent } from '../support/event-driven-load.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeBackend } from '../support/fake-backend.ts';
+import { replaceServer } from '../support/loads-over-kills.ts';
 import { QueueThread } from '../support/queue-threads.ts';
 import { awaitReadable } from '../support/readable-descriptor.ts';
 import { assertSameBytes } from '../support/request-bytes.ts';
@@ -228,10 +229,7 @@ suite('queues in other threads that sleep until a descriptor is readable', () =>
       await eventually('each thread has done requests', () =>
         threads.every(({ done }, index) => done > before[index] + LANES),
       );
-      const told = Promise.all([nextEvent(device, 'disconnect'), nextEvent(device, 'reconnect')]);
-      await server.kill();
-      await server.start();
-      await told;
+      await replaceServer(server, device);
     }
     for (const [index, thread] of threads.entries()) {
       const { failures, model } = await thread.stop();

@@ -8,6 +8,7 @@ import { ClientLoad } from '../support/client-load.ts';
 import { steadyDescriptors, untilDescriptors } from '../support/descriptor-count.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeBackend } from '../support/fake-backend.ts';
+import { assertLoadsKept, replaceServer } from '../support/loads-over-kills.ts';
 import { QueueThread } from '../support/queue-threads.ts';
 import { assertSameBytes } from '../support/request-bytes.ts';
 import { RestartingServer } from '../support/restarting-server.ts';
@@ -48,22 +49,9 @@ suite('a server that is killed, with queues in several threads', () => {
       await eventually('each thread has done requests', () =>
         all.every(({ done }, index) => done > before[index] + LANES),
       );
-      const told = Promise.all([nextEvent(device, 'disconnect'), nextEvent(device, 'reconnect')]);
-      await server.kill();
-      await server.start();
-      await told;
+      await replaceServer(server, device);
     }
-    const parts = [await own.stop()];
-    for (const thread of threads) {
-      const { failures, model } = await thread.stop();
-      assert.deepEqual(failures, []);
-      parts.push(model);
-    }
-    const image = server.readImage();
-    for (const [index, model] of parts.entries()) {
-      const start = index * PART_BYTES;
-      assertSameBytes(image.subarray(start, start + PART_BYTES), model, `part ${index}`);
-    }
+    await assertLoadsKept(own, threads, () => server.readImage());
   });
 
   test('and nobody waits for it: all that is under way fails', async () => {

@@ -5,6 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { suite, test } from 'node:test';
 import { RequestType, Status } from '../../src/virtio-blk/index.ts';
 import { ChainDriver, headerBytes, readable, writable } from '../support/chain-driver.ts';
+import { eventually } from '../support/eventually.ts';
 import { missingDirectIo } from '../support/page-cache.ts';
 import { assertSameBytes, patternBytes } from '../support/request-bytes.ts';
 import { SERVER_ENGINES, ServedDisk } from '../support/served-disk.ts';
@@ -48,7 +49,7 @@ for (const { engine, skip } of SERVER_ENGINES) {
         driver.close();
         await disk.server.logged(new RegExp(`client ${index + 1} disconnected`));
       }
-      assert.equal(disk.server.openFds().length, before);
+      await eventually('all descriptors are closed', () => disk.server.openFds().length === before);
     });
 
     test('a client that goes with requests under way leaves whole blocks', { skip }, async () => {
@@ -73,18 +74,28 @@ for (const { engine, skip } of SERVER_ENGINES) {
 
     test('requests under way when the client hangs up are finished', { skip }, async () => {
       await using disk = await ServedDisk.start({ engine });
-      const driver = await disk.connect();
-      const data = patternBytes(4096);
-      const write = driver.write(0, data);
-      const closed = assert.rejects(write, /closed/);
-      // In one go: the kick goes out before the connection ends.
-      driver.close();
-      await closed;
-      await disk.server.logged(/client 1 disconnected/);
-      const again = await disk.connect();
-      const back = await again.read(0, 8);
-      assert.ok(back[0] === 0 || back[0] === data[0]);
-      assertSameBytes(back, back[0] === 0 ? new Uint8Array(4096) : data, 'all or nothing');
+      let before: Uint8Array = new Uint8Array(4096);
+      for (let round = 1; round <= 10; round++) {
+        const driver = await disk.connect();
+        const data = patternBytes(4096, round);
+        // The server may be faster than the client's hanging up: then the write was a success.
+        const outcome = driver.write(0, data).then(
+          () => 'written',
+          (error: Error) => error.message,
+        );
+        // In one go: the kick goes out before the connection ends.
+        driver.close();
+        const said = await outcome;
+        await disk.server.logged(new RegExp(`client ${2 * round - 1} disconnected`));
+        const again = await disk.connect();
+        const back = await again.read(0, 8);
+        again.close();
+        const isOld = Buffer.compare(back, before) === 0;
+        if (said === 'written') assert.ok(!isOld, 'a write that was said to be done is there');
+        else assert.match(said, /closed/);
+        if (!isOld) assertSameBytes(back, data, 'all or nothing');
+        before = back;
+      }
     });
   });
 
@@ -124,7 +135,7 @@ for (const { engine, skip } of SERVER_ENGINES) {
         await new Promise((resolve) => socket.once('close', resolve));
         await disk.server.logged(new RegExp(`client ${index + 1} disconnected`));
       }
-      assert.equal(disk.server.openFds().length, before);
+      await eventually('all descriptors are closed', () => disk.server.openFds().length === before);
       const driver = await disk.connect();
       assert.equal((await driver.read(0, 1)).length, 512);
     });

@@ -1,5 +1,6 @@
 /** Clients that hang up where they should not, against the real program. */
 import assert from 'node:assert/strict';
+import { sendMessage } from '../../src/sys/index.ts';
 import { BlockDriver } from '../../src/testing/index.ts';
 import { type Attack, attackSuite, WRITABLE_SECTORS } from '../support/attacked-server.ts';
 import { RawFrontend, rawFrame } from '../support/raw-frontend.ts';
@@ -73,6 +74,31 @@ attackSuite('hostile disconnects: in the middle of a message', [], (attack) => {
       [lost],
     );
   }
+});
+
+attackSuite('hostile disconnects: whoever holds the other end keeps it open', [], (attack) => {
+  const refused = /connection lost.*: frame with the connection's other end$/;
+  attack(
+    'a client that leaves its end with the server, in a message that never ends',
+    async ({ reactor, socketPath }) => {
+      using raw = new RawFrontend(reactor, socketPath);
+      raw.send(rawFrame(1).subarray(0, 1), [raw.socket]);
+    },
+    [refused],
+  );
+  attack(
+    'a client that makes its end the back-end channel',
+    async (details) => {
+      await cut(details, 'SET_BACKEND_REQ_FD', (raw, frame) => raw.send(frame, [raw.socket]));
+    },
+    [refused],
+  );
+  attack('a client that leaves its end in the back-end channel', async (details) => {
+    using resources = new RawResources();
+    using raw = new RawFrontend(details.reactor, details.socketPath);
+    await shakeHands(raw, resources, 'SET_BACKEND_REQ_FD');
+    sendMessage(resources.channel[0].number, rawFrame(1).subarray(0, 1), [raw.socket]);
+  });
 });
 
 attackSuite('hostile disconnects: with requests under way', [], (attack) => {

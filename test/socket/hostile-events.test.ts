@@ -1,7 +1,7 @@
 /** Event descriptors used against their meaning, against the real program. */
 import assert from 'node:assert/strict';
 import { writeSync } from 'node:fs';
-import { createEventFd, type Fd } from '../../src/sys/index.ts';
+import { createEventFd, drainEvent, type Fd, isSignalled } from '../../src/sys/index.ts';
 import { DriverConnection } from '../../src/testing/index.ts';
 import { type Attack, attackSuite } from '../support/attacked-server.ts';
 import { eventually } from '../support/eventually.ts';
@@ -18,6 +18,11 @@ function fill(event: Fd): void {
   writeSync(event.number, new Uint8Array(FULL.buffer));
 }
 
+/** Take a counter's value, if it is not at zero: this would wait, too, otherwise. */
+function take(event: Fd): boolean {
+  return isSignalled(event.number) && drainEvent(event.number) > 0;
+}
+
 async function connected(
   { reactor, socketPath }: Attack,
   numQueues: number,
@@ -27,6 +32,8 @@ async function connected(
   const connection = await DriverConnection.open(options);
   try {
     const rings = connection.queues.map((_, index) => new HandMadeRing(connection, index));
+    // A ring that starts calls.
+    for (const { call } of connection.queues) await eventually('a call', () => take(call));
     await use(connection, rings);
   } finally {
     connection.close();

@@ -197,6 +197,28 @@ attackSuite('hostile messages: headers', [], (attack) => {
     ],
   );
   attack(
+    'a flood of messages that are refused does not fill the log',
+    async (details) => {
+      const { server } = details;
+      const before = server.stderr.length;
+      const startedMs = performance.now();
+      await negotiated(details, async (raw) => {
+        for (let index = 0; index < 3000; index++) {
+          assert.equal(await raw.verdict(19, packed(0n)), 'nack');
+        }
+      });
+      await server.logged(/\d+ more warnings, too many to be logged\n.*disconnected/);
+      const lines = server.stderr.slice(before).split('\n').length;
+      // Twice a second: what is left out is said, and one more.
+      const allowed = 60 + (2 * (performance.now() - startedMs)) / 1000;
+      assert.ok(lines < allowed, `${lines} lines`);
+    },
+    [
+      /message 19 \(.*\): \(\w+\) is for other devices: refused$/,
+      /client \d+: \d+ more warnings, too many to be logged$/,
+    ],
+  );
+  attack(
     'messages of features that were not negotiated are refused',
     (details) =>
       negotiated(details, async (raw, { memory }) => {

@@ -39,3 +39,16 @@ test('a client that leaves without a word gives the image back', async () => {
   await first.server.logged(/client 1 disconnected/);
   await (await second.connect()).write(0, new Uint8Array(512));
 });
+
+test('filters that are objects hand their image over, too', async () => {
+  await using first = await ServedDisk.start({ args: [LOCKING] });
+  const disk = `--disk=log(file(${first.imagePath}), file=/dev/null)`;
+  await using second = await ServedDisk.start({ args: [LOCKING, disk] });
+  const source = await first.connect();
+  await assert.rejects(second.connectRings(), { code: 'REFUSED' });
+  source.close();
+  await first.server.logged(/client 1 disconnected/);
+  await (await second.connect()).write(0, new Uint8Array(512).fill(7));
+  await assert.rejects(first.connectRings(), { code: 'REFUSED' });
+  assert.equal(first.readImage(0, 1)[0], 7);
+});

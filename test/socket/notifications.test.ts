@@ -4,7 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { drainEvent } from '../../src/sys/index.ts';
 import { RingFeature } from '../../src/virtqueue/index.ts';
+import { eventually } from '../support/eventually.ts';
 import { runSleepyLoad } from '../support/notification-load.ts';
 import { SERVER_ENGINES, ServedDisk } from '../support/served-disk.ts';
 
@@ -39,6 +41,21 @@ const CASES: readonly Case[] = [
 
 for (const { engine, skip } of SERVER_ENGINES) {
   suite(`wake-ups, ${engine}`, () => {
+    for (const packed of [false, true]) {
+      const what = `a ring that starts calls its driver, ${packed ? 'packed' : 'split'}`;
+      // The last call of a back-end before may have come to nobody.
+      test(what, { skip }, async () => {
+        await using disk = await ServedDisk.start({ engine, args: ['--disk=null,size=1G'] });
+        for (let client = 0; client < 3; client++) {
+          const connection = await disk.connectRings({ packed });
+          for (const { call } of connection.queues) {
+            await eventually('a call', () => drainEvent(call.number) > 0);
+          }
+          connection.close();
+        }
+      });
+    }
+
     for (const { what, requests, pollUs, features, packed = false } of CASES) {
       test(`none of ${requests} requests waits for ever: ${what}`, { skip }, async () => {
         const args = ['--disk=null,size=1G', `--poll-max-us=${pollUs}`];
@@ -49,7 +66,9 @@ for (const { engine, skip } of SERVER_ENGINES) {
         const result = await runSleepyLoad(connection, requests, seed);
         // Otherwise nothing was tried.
         assert.ok(result.sleeps > requests / 100, `${result.sleeps} sleeps, seed ${seed}`);
-        assert.ok(result.kicks > 100, `${result.kicks} kicks, seed ${seed}`);
+        // On a quiet machine a server that polls hardly ever sleeps.
+        const leastKicks = pollUs > 0 ? 1 : 100;
+        assert.ok(result.kicks >= leastKicks, `${result.kicks} kicks, seed ${seed}`);
         connection.close();
         await disk.server.logged(new RegExp(`disconnected: reads ${requests}, `));
       });

@@ -6,8 +6,8 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
-import { landlockAbi } from '../../src/sys/index.ts';
 import { type CleanUp, imageFolder } from '../support/image-folder.ts';
+import { missingLandlock } from '../support/landlock.ts';
 import { refusalOf } from '../support/refusal.ts';
 import { assertSameBytes, patternBytes } from '../support/request-bytes.ts';
 import { DriverHost, SERVER_ENGINES } from '../support/served-disk.ts';
@@ -30,15 +30,6 @@ const FILE_ATTEMPTS = [
 ];
 
 const skip = missingLandlock();
-
-function missingLandlock(): string | false {
-  try {
-    landlockAbi();
-    return false;
-  } catch (error) {
-    return `needs Landlock (${String(error)}); boot with lsm=landlock,...`;
-  }
-}
 
 type Outcomes = Readonly<Record<string, string>>;
 

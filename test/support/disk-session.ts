@@ -139,7 +139,7 @@ export class DiskSession implements Disposable, DiskRequestHandler {
   [Symbol.dispose](): void {
     this.#channel.close();
     this.#reactor[Symbol.dispose]();
-    this.disk.close();
+    void this.disk.close();
     this.#requests[Symbol.dispose]();
     this.#mapping.close();
   }

@@ -81,6 +81,11 @@ export class RawFrontend implements Disposable {
     this.#isHungUp = true;
   }
 
+  /** This end of the connection, which has no business in a message. */
+  get socket(): Fd {
+    return this.#socket;
+  }
+
   /** Send bytes as they are. What the peer does not take because it has hung up is lost. */
   send(bytes: Uint8Array, fds: readonly Fd[] = []): void {
     try {

@@ -1,5 +1,14 @@
 /** A server program that is killed and started again at the same socket, with the same image. */
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import assert from 'node:assert/strict';
+import {
+  closeSync,
+  fsyncSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readFileAt } from './served-disk.ts';
@@ -10,7 +19,7 @@ export class RestartingServer implements AsyncDisposable {
   readonly #folder: string;
   readonly #args: readonly string[];
   readonly socketPath: string;
-  readonly #imagePath: string;
+  readonly imagePath: string;
   #server: ServerProgram | undefined;
 
   static async start(sizeBytes: number, args: readonly string[] = []): Promise<RestartingServer> {
@@ -23,8 +32,8 @@ export class RestartingServer implements AsyncDisposable {
     this.#folder = mkdtempSync(join(tmpdir(), 'restarting-'));
     this.#args = args;
     this.socketPath = join(this.#folder, 'socket');
-    this.#imagePath = join(this.#folder, 'image');
-    writeFileSync(this.#imagePath, new Uint8Array(sizeBytes));
+    this.imagePath = join(this.#folder, 'image');
+    writeFileSync(this.imagePath, new Uint8Array(sizeBytes));
   }
 
   /** End it the hard way. */
@@ -32,13 +41,42 @@ export class RestartingServer implements AsyncDisposable {
     await this.#server?.stop('SIGKILL');
   }
 
-  async start(): Promise<void> {
-    const place = [`--socket-path=${this.socketPath}`, `--blk-file=${this.#imagePath}`];
-    this.#server = await ServerProgram.ready([...place, ...this.#args]);
+  /** @param args - in place of those of the first one. */
+  async start(args: readonly string[] = this.#args): Promise<void> {
+    const place = [`--socket-path=${this.socketPath}`, `--blk-file=${this.imagePath}`];
+    this.#server = await ServerProgram.ready([...place, ...args]);
   }
 
-  readImage(offsetBytes = 0, lengthBytes = statSync(this.#imagePath).size): Uint8Array {
-    return readFileAt(this.#imagePath, offsetBytes, lengthBytes);
+  /** What the server that runs has said. */
+  get stderr(): string {
+    return this.#server?.stderr ?? '';
+  }
+
+  /** Have all that was written to the image on stable storage. */
+  sync(): void {
+    const fd = openSync(this.imagePath, 'r');
+    fsyncSync(fd);
+    closeSync(fd);
+  }
+
+  /**
+   * Have another one take its place, which ends it well.
+   *
+   * @param args - more options of the new one.
+   * @returns the new one, that serves.
+   */
+  async upgrade(args: readonly string[] = []): Promise<ServerProgram> {
+    const old = this.#server;
+    const place = [`--socket-path=${this.socketPath}`, `--blk-file=${this.imagePath}`];
+    const all = [...place, ...this.#args, '--take-over', ...args];
+    this.#server = await ServerProgram.ready(all);
+    const end = await old?.ended;
+    assert.equal(end?.code, 0, end?.stderr);
+    return this.#server;
+  }
+
+  readImage(offsetBytes = 0, lengthBytes = statSync(this.imagePath).size): Uint8Array {
+    return readFileAt(this.imagePath, offsetBytes, lengthBytes);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -14,6 +14,9 @@ export interface AskedOfDisk {
 export class ScriptedChannel implements DiskChannel {
   readonly asked: AskedOfDisk[] = [];
   isClosed = false;
+  isAbandoned = false;
+  isHastened = false;
+  nobodyWaits = false;
   /** What `start` returns, in turn: 0, a negative errno or `PENDING`; then 0 for ever. */
   results: number[] = [];
   readonly #pending: number[] = [];
@@ -50,6 +53,15 @@ export class ScriptedChannel implements DiskChannel {
   finish(result: number, index = 0): void {
     const [slot] = this.#pending.splice(index, 1);
     this.#handler?.onDiskDone(slot, result);
+  }
+
+  abandon(): void {
+    this.isAbandoned = true;
+  }
+
+  hasten(nobodyWaits: boolean): void {
+    this.isHastened = true;
+    this.nobodyWaits = nobodyWaits;
   }
 
   close(): void {

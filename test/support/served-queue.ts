@@ -27,6 +27,7 @@ import {
   type DeviceRing,
   type DriverRing,
   firstBase,
+  type InflightMemory,
   RingFeature,
   type RingMemory,
   ringFormat,
@@ -64,6 +65,8 @@ export interface ServedQueueOptions {
   readonly slots?: number;
   readonly isPolled?: boolean;
   readonly onBroken?: (reason: string) => void;
+  /** Where to write down what is under way. */
+  readonly inflight?: InflightMemory;
 }
 
 /** A request as the driver sends it. */
@@ -106,7 +109,7 @@ export class ServedQueue implements Disposable {
     this.ringMemory = ringMemory;
     const eventIdx = hasFeature(features, RingFeature.EVENT_IDX);
     this.driver = createDriverRing(format, ringMemory, { eventIdx });
-    this.ring = createDeviceRing(format, ringMemory, eventIdx, firstBase(format));
+    this.ring = createDeviceRing(format, ringMemory, eventIdx, firstBase(format), options.inflight);
     this.requests = new BlockRequests(options.slots ?? size);
     this.state.capacitySectors = disk.info.sizeBytes / 512;
     this.state.writeback = disk.info.writeBack;
@@ -130,6 +133,9 @@ export class ServedQueue implements Disposable {
     });
     this.queue.callFd = this.#call.number;
     this.queue.errFd = this.#err.number;
+    // A new call descriptor is signalled in any case.
+    this.queue.poll();
+    drainEvent(this.#call.number);
   }
 
   /** Put a request on the ring, without showing it. Returns its head. */

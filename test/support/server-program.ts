@@ -3,8 +3,9 @@
  */
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { openDescriptors } from '../../fuzz/process-facts.ts';
 import { type ProcessEnd, spawnTied, tiedProcessRequirement } from './tied-process.ts';
 
 const PROGRAM = fileURLToPath(new URL('../../src/cli/vhost-user-blk.js', import.meta.url));
@@ -109,10 +110,9 @@ export class ServerProgram implements AsyncDisposable {
     }
   }
 
-  /** What its descriptors are, as /proc shows it: `socket:[123]`, a path. */
+  /** What its descriptors are: `socket:[]`, a path. Those that it closes meanwhile are left out. */
   openFds(): string[] {
-    const folder = `/proc/${this.pid}/fd`;
-    return readdirSync(folder).map((number) => readlinkSync(`${folder}/${number}`));
+    return openDescriptors(this.pid);
   }
 
   /** How many ranges of memory it has mapped. */

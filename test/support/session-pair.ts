@@ -13,6 +13,7 @@ import {
   type BackendDevice,
   BackendSession,
   FrontendSession,
+  type HaltMode,
   type ProtocolFeatureName,
   protocolFeatureSet,
   type RingSetup,
@@ -35,7 +36,15 @@ export class NotedDevice implements BackendDevice {
   log: Mapping | undefined;
   readonly running = new Map<number, RingSetup>();
   readonly config: Uint8Array = Uint8Array.from({ length: 64 }, (_, index) => index);
+  keptByte = 0;
   onBroken: (reason: string) => void = () => {};
+  /** Rings take until then to halt. */
+  halting: Promise<void> = Promise.resolve();
+
+  recall(keptByte: number): void {
+    this.keptByte = keptByte;
+    this.notes.push(`recall ${keptByte}`);
+  }
 
   readConfig(offset: number, sizeBytes: number): Uint8Array {
     const part = new Uint8Array(sizeBytes);
@@ -68,9 +77,10 @@ export class NotedDevice implements BackendDevice {
     this.notes.push(`run ${setup.index}`);
   }
 
-  async haltRing(index: number): Promise<number> {
+  async haltRing(index: number, mode: HaltMode): Promise<number> {
     this.#demand(this.running.delete(index), 'a ring that does not run is halted');
-    this.notes.push(`halt ${index}`);
+    await this.halting;
+    this.notes.push(`${mode} ${index}`);
     return HALTED_AT;
   }
 

@@ -69,6 +69,22 @@ export class VmServer implements AsyncDisposable {
     this.#program = await ServerProgram.ready([place, ...this.#args]);
   }
 
+  /**
+   * Another process takes the place of this one, which has to end well. Resolves when it has, and
+   * the new one is connected to; with how long no ring ran, in milliseconds.
+   */
+  async upgrade(): Promise<number> {
+    const old = this.#running;
+    const args = [`--socket-path=${this.socketPath}`, ...this.#args, '--take-over'];
+    const next = await ServerProgram.ready(args);
+    this.#program = next;
+    const { code, signal, stderr } = await old.ended;
+    assert.deepEqual({ code, signal }, { code: 0, signal: null }, stderr);
+    assert.doesNotMatch(stderr, TROUBLE);
+    await next.logged(/ring 0 runs/);
+    return loggedMs(next.stderr, /ring 0 runs/) - loggedMs(stderr, /SIGTERM: finishing/);
+  }
+
   /** Wait until what it has said matches. Rejects if it ends without. */
   async said(pattern: RegExp): Promise<void> {
     await this.#running.logged(pattern);
@@ -91,4 +107,10 @@ export class VmServer implements AsyncDisposable {
     if (this.#program === undefined) throw new Error('the server was never started');
     return this.#program;
   }
+}
+
+/** When it was said, in milliseconds of the clock. */
+function loggedMs(log: string, pattern: RegExp): number {
+  const line = log.split('\n').find((each) => pattern.test(each)) ?? '';
+  return Date.parse(line.split(' ')[0]);
 }

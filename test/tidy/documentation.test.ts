@@ -7,6 +7,9 @@ import { createCommand as createBench } from '../../src/cli/blkio-bench-options.
 import { createCommand as createCopy } from '../../src/cli/blkio-copy-options.ts';
 import { createCommand as createInfo } from '../../src/cli/blkio-info-options.ts';
 import { createCommand } from '../../src/cli/vhost-user-blk-options.ts';
+import { createCommand as createDiskTool } from '../../src/cli/vhostkit-disk-options.ts';
+import { DISK_KINDS } from '../../src/storage/index.ts';
+import { writtenName } from '../../src/storage/plan/disk-kind.ts';
 import { filesUnder, linksOf, ROOT, readSource } from '../support/source-tree.ts';
 
 const DOCUMENTS = [
@@ -48,10 +51,33 @@ test('every option of vhost-user-blk is in the README, and no other', () => {
   assert.deepEqual(documented.sort(), [...options, '--help'].sort());
 });
 
-for (const create of [createInfo, createBench, createCopy]) {
+test('every kind of disk and every parameter is in the reference, and no other', () => {
+  const { text } = readSource('docs/reference/disks.md');
+  const sections = [...text.matchAll(/^### ([a-z0-9-]+)\n([\s\S]*?)(?=^#|(?![\s\S]))/gm)];
+  const documented = sections.map(([, name, section]) => {
+    const parameters = [...section.matchAll(/^\| `([a-z0-9-]+)`/gm)].map(
+      ([, parameter]) => parameter,
+    );
+    return [name, parameters.sort()];
+  });
+  const known = DISK_KINDS.map(({ name, parameters }) => [
+    name,
+    Object.keys(parameters).map(writtenName).sort(),
+  ]);
+  assert.deepEqual(documented.sort(), known.sort());
+});
+
+for (const create of [
+  createInfo,
+  createBench,
+  createCopy,
+  (text: string) => createDiskTool(text),
+]) {
   const command = create('0');
   test(`every option of ${command.name()} is in its reference, and no other`, () => {
-    const options = command.options.map(({ long }) => long ?? '');
+    const options = [command, ...command.commands].flatMap((each) =>
+      each.options.map(({ long }) => long ?? ''),
+    );
     const { text } = readSource(`docs/reference/${command.name()}.md`);
     const documented = [...text.matchAll(/^\| .*?`(--[a-z-]+)/gm)].map(([, name]) => name);
     assert.deepEqual(documented.sort(), [...options, '--help'].sort());

@@ -21,6 +21,13 @@ const LAYERS = [
 const NOT_IMPORTED = new Set(['cli', 'testing']);
 const SOURCES = filesUnder('src', '.ts');
 
+/** What others may import of a layer. */
+const ENTRIES = new Set(
+  Object.values<string>(JSON.parse(readSource('package.json').text).exports).map((path) =>
+    path.replace('./dist/', '').replace(/\.js$/, '.ts'),
+  ),
+);
+
 function layerOf(path: string): string | undefined {
   return /^src\/([^/]+)\//.exec(path)?.[1];
 }
@@ -32,16 +39,15 @@ test('every folder of src is a layer', () => {
   }
 });
 
-test('a layer imports only layers before it, by their index', () => {
+test('a layer imports only layers before it, by their entries', () => {
   const wrong: string[] = [];
   for (const file of SOURCES) {
     const own = layerOf(file.path);
     for (const imported of importsOf(file)) {
       const layer = layerOf(imported);
       if (layer === undefined || layer === own) continue;
-      const isIndex = imported === `src/${layer}/index.ts`;
       const isBefore = own === undefined || LAYERS.indexOf(layer) < LAYERS.indexOf(own);
-      if (!isIndex || !isBefore || NOT_IMPORTED.has(layer)) {
+      if (!ENTRIES.has(imported) || !isBefore || NOT_IMPORTED.has(layer)) {
         wrong.push(`${file.path} imports ${imported}`);
       }
     }
@@ -50,7 +56,8 @@ test('a layer imports only layers before it, by their index', () => {
 });
 
 test('koffi is used in src/sys only', () => {
-  const files = [...SOURCES, ...filesUnder('bench', '.ts'), ...filesUnder('tools', '.ts')];
+  const others = ['bench', 'tools', 'fuzz'].flatMap((folder) => filesUnder(folder, '.ts'));
+  const files = [...SOURCES, ...others];
   const users = files.filter(({ text }) => /'koffi'/.test(text)).map(({ path }) => path);
   assert.deepEqual(
     users.filter((path) => !path.startsWith('src/sys/')),

@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   closeSync,
+  fsyncSync,
   mkdtempSync,
   openSync,
   readFileSync,
@@ -47,6 +48,13 @@ export class DiskImage implements Disposable {
     } finally {
       closeSync(fd);
     }
+  }
+
+  /** Have all that was written to it on stable storage. */
+  sync(): void {
+    const fd = openSync(this.path, 'r');
+    fsyncSync(fd);
+    closeSync(fd);
   }
 
   /** Of the whole image, as sha256sum has it. */

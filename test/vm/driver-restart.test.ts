@@ -103,7 +103,10 @@ test('a disk outlives its driver', { skip }, async (t) => {
     await new Promise(() => {});
   };
   const report = await bootGuest({
-    disks: [a, b].map(({ socketPath }) => ({ socketPath, numQueues: 2 })),
+    disks: [
+      { socketPath: a.socketPath, numQueues: 2 },
+      { socketPath: b.socketPath, numQueues: 2, properties: { packed: 'on' } },
+    ],
     script: SCRIPT,
     hostSteps: { boot, reset },
     // Overrides the harness's own choice, which is to end QEMU at a restart.

@@ -19,21 +19,14 @@ export interface GuestDisk {
 /** What the host does when the script says `host NAME`; the result is the guest's $host_reply. */
 export type HostStep = () => Promise<string | undefined> | Promise<void>;
 
-/** A guest and what it is to do. */
-export interface GuestOptions {
-  /**
-   * Shell script (POSIX sh, run by root) with the functions `check NAME COMMAND...`,
-   * `fact NAME VALUE...` and `host NAME`. Disks are /dev/vda, /dev/vdb, ... in order.
-   */
-  readonly script: string;
+/** A machine, whatever it boots. */
+export interface MachineOptions {
   /** Default: none. */
   readonly disks?: readonly GuestDisk[];
   /** Virtual CPUs; default 2. */
   readonly vcpus?: number;
   /** Default 512; 128 is enough without fio, 384 with it. */
   readonly memoryMiB?: number;
-  /** Have fio in the guest, which costs about a second of boot; default false. */
-  readonly fio?: boolean;
   /** Steps of the host by name; default: none. */
   readonly hostSteps?: Readonly<Record<string, HostStep>>;
   /**
@@ -47,18 +40,44 @@ export interface GuestOptions {
   readonly signal?: AbortSignal;
   /** Further arguments for QEMU; default: none. */
   readonly qemuArguments?: readonly string[];
+}
+
+/** What the guest on a machine is to do. */
+export interface GuestTask {
+  /**
+   * Shell script (POSIX sh, run by root) with the functions `check NAME COMMAND...`,
+   * `fact NAME VALUE...` and `host NAME`. Disks are /dev/vda, /dev/vdb, ... in order.
+   */
+  readonly script: string;
+  /** Have fio in the guest, which costs about a second of boot; default false. */
+  readonly fio?: boolean;
   /** Further arguments for the guest's kernel; default: none. */
   readonly kernelArguments?: readonly string[];
 }
 
+/** A machine whose guest QEMU loads, and what the guest is to do. */
+export interface GuestOptions extends MachineOptions, GuestTask {}
+
 /** How a guest's processors run: on the host's, or emulated by QEMU. */
 export type Accelerator = 'kvm' | 'tcg';
 
-/** Where the guest's kernel and root are. */
-export interface BootFiles {
+/** A kernel and its root that QEMU puts into the guest's memory. */
+export interface LoadedKernel {
+  readonly kind: 'kernel';
   readonly kernelPath: string;
   readonly initrdPath: string;
+  /** The kernel's command line. */
+  readonly commandLine: string;
 }
+
+/** Firmware, which gets all else from the machine's disks. */
+export interface Firmware {
+  readonly kind: 'firmware';
+  readonly firmwarePath: string;
+}
+
+/** What a machine starts with. */
+export type MachineStart = LoadedKernel | Firmware;
 
 /** The file descriptor of QEMU that is the guest's second serial port. */
 export const REPORT_FD = 3;
@@ -77,17 +96,28 @@ const KERNEL_ARGUMENTS = [
   'no_timer_check',
 ];
 
-/** QEMU's arguments for a guest. */
+/**
+ * QEMU before 8.1 may keep code that another emulated processor has just changed: a kernel that
+ * exchanges its own instructions, as Linux does, then panics at a breakpoint that is not there any
+ * more ("Oops: int3"). With one thread for all processors that cannot be.
+ */
+const ACCELERATORS: Record<Accelerator, string> = { kvm: 'kvm', tcg: 'tcg,thread=single' };
+
+/** The command line of a guest's kernel. */
+export function kernelCommandLine(task: GuestTask): string {
+  return [...KERNEL_ARGUMENTS, ...(task.kernelArguments ?? [])].join(' ');
+}
+
+/** QEMU's arguments for a machine. */
 export function qemuArguments(
-  options: GuestOptions,
-  files: BootFiles,
+  options: MachineOptions,
+  start: MachineStart,
   accelerator: Accelerator,
 ): string[] {
   const memoryMiB = options.memoryMiB ?? DEFAULT_MEMORY_MIB;
-  const kernelArguments = [...KERNEL_ARGUMENTS, ...(options.kernelArguments ?? [])];
   const settings = [
     ['-display', 'none'],
-    ['-accel', accelerator],
+    ['-accel', ACCELERATORS[accelerator]],
     ['-machine', 'q35'],
     ['-cpu', 'max'],
     ['-smp', String(options.vcpus ?? DEFAULT_VCPUS)],
@@ -95,9 +125,7 @@ export function qemuArguments(
     // The back-end maps the guest's memory: it has to be a file and shared.
     ['-object', `memory-backend-memfd,id=mem,size=${memoryMiB}M,share=on`],
     ['-numa', 'node,memdev=mem'],
-    ['-kernel', files.kernelPath],
-    ['-initrd', files.initrdPath],
-    ['-append', kernelArguments.join(' ')],
+    ...startSettings(start),
     // The order of the serial ports is theirs in the guest: ttyS0, ttyS1.
     ['-chardev', 'stdio,id=console,signal=off'],
     ['-serial', 'chardev:console'],
@@ -107,6 +135,15 @@ export function qemuArguments(
   ];
   const switches = ['-nodefaults', '-no-user-config', '-no-reboot'];
   return [...switches, ...settings.flat(), ...(options.qemuArguments ?? [])];
+}
+
+function startSettings(start: MachineStart): string[][] {
+  if (start.kind === 'firmware') return [['-bios', start.firmwarePath]];
+  return [
+    ['-kernel', start.kernelPath],
+    ['-initrd', start.initrdPath],
+    ['-append', start.commandLine],
+  ];
 }
 
 function diskSettings(disk: GuestDisk, index: number): string[][] {

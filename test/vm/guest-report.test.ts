@@ -44,6 +44,18 @@ test('an unknown line counts as a failed check', () => {
   ]);
 });
 
+test('what firmware says is ignored until the guest is up, and an unknown line after that is not', () => {
+  const reader = new ReportReader('firmware');
+  reader.push('\x1b[2JBdsDxe: loading\r\nok it\nSetup: \x1b[01;01H');
+  assert.equal(reader.up, false);
+  reader.push('\nup\nok a\nBdsDxe: loading\n');
+  assert.ok(reader.up);
+  assert.deepEqual(reader.checks, [
+    { name: 'a', ok: true, detail: '' },
+    { name: 'report-port', ok: false, detail: 'unknown line: BdsDxe: loading' },
+  ]);
+});
+
 test('checks are as expected, in any order', () => {
   const checks = ['b', 'a'].map((name) => ({ name, ok: true, detail: '' }));
   assertChecks(reportOf({ checks }), ['a', 'b']);

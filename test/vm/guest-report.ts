@@ -10,9 +10,13 @@
  *     host NAME           the guest waits until the host has done a step
  *     exit STATUS         the script has ended
  *
+ * Empty lines mean nothing. Firmware shows its messages on all serial ports: on a machine that boots
+ * by it, everything before `up` is ignored.
+ *
  * A port of its own, because on the console messages of the kernel cut lines in two.
  */
 import assert from 'node:assert/strict';
+import type { MachineStart } from './guest-options.ts';
 
 /** One check of a guest's script. */
 export interface GuestCheck {
@@ -50,6 +54,12 @@ export class ReportReader {
   /** Exit status of the script once it has ended. */
   exitStatus: number | undefined;
   #rest = '';
+  readonly #start: MachineStart['kind'];
+
+  /** @param start - what the machine starts with; default: a kernel. */
+  constructor(start: MachineStart['kind'] = 'kernel') {
+    this.#start = start;
+  }
 
   /** Take in what arrived; returns the steps for which the guest now waits (at most one). */
   push(text: string): string[] {
@@ -59,6 +69,7 @@ export class ReportReader {
   }
 
   #take(line: string): string[] {
+    if (line === '' || (this.#start === 'firmware' && !this.up && line !== 'up')) return [];
     const [, event, name = '', value = ''] =
       /^(up|ok|not ok|fact|host|exit)(?: (\S+))?(?: (.*))?$/.exec(line) ?? [];
     switch (event) {

@@ -1,15 +1,24 @@
 /**
  * One run of QEMU, from its start to its end, with a verdict on how it ended.
  */
-import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { GuestAssets } from '../../tools/guest-assets.ts';
 import { type ProcessEnd, spawnTied, type TiedChild } from '../support/tied-process.ts';
-import { type Accelerator, type GuestOptions, qemuArguments, REPORT_FD } from './guest-options.ts';
+import {
+  type Accelerator,
+  type GuestOptions,
+  type GuestTask,
+  kernelCommandLine,
+  type MachineOptions,
+  type MachineStart,
+  qemuArguments,
+  REPORT_FD,
+} from './guest-options.ts';
 import { consoleTail, type GuestReport, ReportReader } from './guest-report.ts';
-import { scriptLayer } from './guest-script.ts';
+import { initrdLayers } from './guest-script.ts';
 
 /** The emulator for the architecture that guests have. */
 export const QEMU = 'qemu-system-x86_64';
@@ -46,8 +55,6 @@ export class GuestError extends Error {
   readonly code: GuestErrorCode;
   /** All that the guest printed. */
   readonly console: string;
-  /** The guest's script had begun. */
-  readonly wasUp: boolean;
 
   constructor(code: GuestErrorCode, message: string, output: GuestOutput, cause?: unknown) {
     const log = output.qemuLog === '' ? '' : `\nqemu: ${output.qemuLog.trimEnd()}`;
@@ -55,17 +62,18 @@ export class GuestError extends Error {
     super(`${message}${log}${tail}`, cause === undefined ? undefined : { cause });
     this.code = code;
     this.console = output.console;
-    this.wasUp = output.wasUp;
   }
 }
 
 interface GuestOutput {
   readonly console: string;
-  readonly wasUp: boolean;
   readonly qemuLog: string;
 }
 
-/** Boot a guest with a given accelerator and wait for its end. Rejects with a `GuestError`. */
+/**
+ * Boot a guest, whose kernel QEMU loads, with a given accelerator and wait for its end. Rejects with
+ * a `GuestError`.
+ */
 export async function runGuest(
   options: GuestOptions,
   assets: GuestAssets,
@@ -73,29 +81,46 @@ export async function runGuest(
 ): Promise<GuestReport> {
   const initrd = openInitrd(options, assets);
   try {
-    const files = { kernelPath: assets.kernelPath, initrdPath: `/dev/fd/${INITRD_FD}` };
-    const args = qemuArguments(options, files, accelerator);
-    const startMs = performance.now();
-    const process = spawnTied(QEMU, args, ['ignore', 'pipe', 'pipe', 'pipe', initrd]);
-    const run = new GuestRun(options, process);
-    const end = await run.ended();
-    return run.report(end, accelerator, startMs);
+    const start = {
+      kind: 'kernel',
+      kernelPath: assets.kernelPath,
+      initrdPath: `/dev/fd/${INITRD_FD}`,
+      commandLine: kernelCommandLine(options),
+    } as const;
+    return await runMachine(options, start, accelerator, [initrd]);
   } finally {
     closeSync(initrd);
   }
 }
 
 /**
+ * Start a machine and wait for its end. Rejects with a `GuestError`.
+ *
+ * @param files - descriptors that QEMU gets as `INITRD_FD` and so on.
+ */
+export async function runMachine(
+  options: MachineOptions,
+  start: MachineStart,
+  accelerator: Accelerator,
+  files: readonly number[] = [],
+): Promise<GuestReport> {
+  const args = qemuArguments(options, start, accelerator);
+  const startMs = performance.now();
+  const process = spawnTied(QEMU, args, ['ignore', 'pipe', 'pipe', 'pipe', ...files]);
+  const run = new GuestRun(options, process, new ReportReader(start.kind));
+  const end = await run.ended();
+  return run.report(end, accelerator, startMs);
+}
+
+/**
  * The layers of the root in one file. It has no name any more when this returns, so that nothing
  * has to be cleaned up, however this process ends.
  */
-function openInitrd(options: GuestOptions, assets: GuestAssets): number {
+function openInitrd(task: GuestTask, assets: GuestAssets): number {
   const path = join(tmpdir(), `guest-initrd-${process.pid}-${performance.now()}`);
   const fd = openSync(path, 'wx+', 0o600);
   rmSync(path);
-  writeAll(fd, readFileSync(assets.baseLayerPath));
-  if (options.fio) writeAll(fd, readFileSync(assets.fioLayerPath));
-  writeAll(fd, scriptLayer(options.script));
+  for (const layer of initrdLayers(task, assets)) writeAll(fd, layer);
   return fd;
 }
 
@@ -104,17 +129,18 @@ function writeAll(fd: number, data: Buffer): void {
 }
 
 class GuestRun {
-  readonly #options: GuestOptions;
+  readonly #options: MachineOptions;
   readonly #process: TiedChild;
-  readonly #reader = new ReportReader();
-  readonly #output = { console: '', qemuLog: '', wasUp: false };
+  readonly #reader: ReportReader;
+  readonly #output = { console: '', qemuLog: '' };
   /** Why this side ended the guest, if it did. */
   #stopped: { code: GuestErrorCode; message: string; cause?: unknown } | undefined;
   #upMs: number | undefined;
 
-  constructor(options: GuestOptions, process: TiedChild) {
+  constructor(options: MachineOptions, process: TiedChild, reader: ReportReader) {
     this.#options = options;
     this.#process = process;
+    this.#reader = reader;
     const { child } = process;
     child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       const console = this.#output.console + text.replaceAll('\r', '');
@@ -182,7 +208,6 @@ class GuestRun {
     for (const step of this.#reader.push(text)) void this.#doStep(port, step);
     if (!this.#reader.up) return;
     this.#upMs ??= performance.now();
-    this.#output.wasUp = true;
   }
 
   async #doStep(port: Duplex, name: string): Promise<void> {

@@ -2,8 +2,11 @@
  * The part of the guest's root that differs from boot to boot: init, the shell functions for
  * checks, and the script to run.
  */
+import { readFileSync } from 'node:fs';
 import { type CpioEntry, cpioArchive } from '../../tools/guest/cpio.ts';
 import { MODULE_LIST } from '../../tools/guest/root-layers.ts';
+import type { GuestAssets } from '../../tools/guest-assets.ts';
+import type { GuestTask } from './guest-options.ts';
 
 /**
  * Process 1. The script runs in a shell of its own, so that even a syntax error in it is reported
@@ -16,10 +19,14 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 exec 3<>/dev/ttyS1
 stty raw -echo <&3
-echo up >&3
+# Firmware may have left a line without an end.
+printf '\nup\n' >&3
 while read -r module; do insmod "$module"; done <${MODULE_LIST}
 sh /guest/main.sh
-echo "exit $?" >&3
+status=$?
+# The guest goes on from another root: its init reports the exit status and ends the guest.
+[ -x /mnt/sbin/init ] && [ -e /guest/switch-root ] && exec switch_root /mnt /sbin/init
+echo "exit $status" >&3
 # Closing waits until the port has sent everything.
 exec 3>&-
 poweroff -f
@@ -72,8 +79,13 @@ host() {
 }
 `;
 
-/** The cpio archive to put behind the asset layers: init and a test's script. */
-export function scriptLayer(script: string): Buffer {
+/** The cpio archives of a guest's root, to be put one behind the other: assets, init and script. */
+export function initrdLayers(task: GuestTask, assets: GuestAssets): Buffer[] {
+  const paths = [assets.baseLayerPath, ...(task.fio ? [assets.fioLayerPath] : [])];
+  return [...paths.map((path) => readFileSync(path)), scriptLayer(task.script)];
+}
+
+function scriptLayer(script: string): Buffer {
   return cpioArchive([
     file('/init', INIT),
     file('/guest/main.sh', MAIN),

@@ -179,7 +179,10 @@ async function runSource(
 
 function machine(servers: Servers, t: TestContext) {
   return {
-    disks: servers.all.map(({ socketPath }) => ({ socketPath, numQueues: 2 })),
+    disks: servers.all.map(({ socketPath }, index) => {
+      const packed = index === 0 ? 'off' : 'on';
+      return { socketPath, numQueues: 2, properties: { packed } };
+    }),
     fio: true,
     script: SCRIPT,
     timeoutMs: TIMEOUT_MS,

@@ -7,7 +7,8 @@ import { runProgram } from '../../support/blkio-programs.ts';
 import { eventually } from '../../support/eventually.ts';
 import { cannotLoop, loopDevice } from '../../support/host-file-systems.ts';
 import { type CleanUp, imageFolder } from '../../support/image-folder.ts';
-import { PlainServer } from '../../support/plain-server.ts';
+import { OwnDiskServer } from '../../support/own-disk-server.ts';
+import { PlainDisk } from '../../support/plain-disk.ts';
 import { assertSameBytes, patternBytes } from '../../support/request-bytes.ts';
 import { RestartingServer } from '../../support/restarting-server.ts';
 import { readFileAt, writeFileAt } from '../../support/served-disk.ts';
@@ -15,6 +16,10 @@ import { readFileAt, writeFileAt } from '../../support/served-disk.ts';
 const MIB = 1024 * 1024;
 const SIZE_BYTES = 8 * MIB;
 const noLoop = cannotLoop();
+
+function plainServer(content: Uint8Array): Promise<OwnDiskServer<PlainDisk>> {
+  return OwnDiskServer.start(content, (image) => new PlainDisk(image));
+}
 
 async function copy(...args: readonly string[]): Promise<void> {
   const run = await runProgram('blkio-copy', ...args);
@@ -115,20 +120,20 @@ suite('back-ends', () => {
   for (const blockBytes of [65536, 131072]) {
     test(`without write-zeroes: zeros are written, ${blockBytes} bytes at a time`, async (t) => {
       const from = sparseFile(imageFolder(t));
-      await using server = await PlainServer.start(patternBytes(SIZE_BYTES, 9));
+      await using server = await plainServer(patternBytes(SIZE_BYTES, 9));
       const output = `--output-blkio=virtio-blk-vhost-user,path=${server.socketPath}`;
       await copy(`--input-file=${from}`, output, `--blocksize=${blockBytes}`, '--verify');
       assertSameBytes(server.readImage(SIZE_BYTES), readFileSync(from), 'the image');
-      assert.equal(server.bytesWritten, SIZE_BYTES, 'each byte once');
+      assert.equal(server.disk.bytesWritten, SIZE_BYTES, 'each byte once');
     });
   }
 
   test('without write-zeroes, known to hold zeros: they are left out', async (t) => {
     const from = sparseFile(imageFolder(t));
-    await using server = await PlainServer.start(new Uint8Array(SIZE_BYTES));
+    await using server = await plainServer(new Uint8Array(SIZE_BYTES));
     const output = `--output-blkio=virtio-blk-vhost-user,path=${server.socketPath}`;
     await copy(`--input-file=${from}`, output, '--target-is-zero', '--verify');
-    assert.ok(server.bytesWritten < 2 * MIB, `${server.bytesWritten} bytes`);
+    assert.ok(server.disk.bytesWritten < 2 * MIB, `${server.disk.bytesWritten} bytes`);
   });
 });
 

@@ -1,0 +1,59 @@
+/**
+ * A guest switches its disk's write cache off, and the server is replaced: QEMU does not say it
+ * again, and writes are stable when they complete all the same.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { missingStableCounts, unstablePages } from '../support/page-cache.ts';
+import { VmServer } from '../support/vm-server.ts';
+import { DiskImage } from './disk-image.ts';
+import { assertChecks, bootGuest, guestRequirements } from './guest.ts';
+
+const MIB = 1024 * 1024;
+const skip = guestRequirements() ?? missingStableCounts();
+
+const SCRIPT = `
+write() { dd if=/dev/urandom of=/dev/vda bs=64k count=16 oflag=direct; }
+switch_cache() { echo "$1" >/sys/block/vda/cache_type && grep -q "$1" /sys/block/vda/cache_type; }
+
+check on write
+host look
+check switch-off switch_cache "write through"
+check flushed host flush
+check off write
+host look
+host restart
+check kept write
+host look
+check switch-on switch_cache "write back"
+check on-again write
+host look
+`;
+
+test('a cache that the guest has switched off stays off with the next server', {
+  skip,
+}, async (t) => {
+  using image = new DiskImage(16 * MIB);
+  await using server = await VmServer.start(`--blk-file=${image.path}`, '--log-level=debug');
+  const unstable: boolean[] = [];
+  const report = await bootGuest({
+    disks: [{ socketPath: server.socketPath, reconnectSeconds: 1 }],
+    script: SCRIPT,
+    hostSteps: {
+      look: async () => {
+        unstable.push((unstablePages(image.path) ?? 0) > 0);
+      },
+      flush: async () => image.sync(),
+      restart: async () => {
+        await server.kill();
+        await server.startAgain();
+        await server.said(/ring 0 runs/);
+        // What QEMU does is what the test is about.
+        assert.doesNotMatch(server.stderr, /SET_CONFIG|GET_CONFIG/);
+      },
+    },
+    signal: t.signal,
+  });
+  assertChecks(report, 'on switch-off flushed off kept switch-on on-again'.split(' '));
+  assert.deepEqual(unstable, [true, false, false, true]);
+});
