@@ -63,13 +63,26 @@ export function awakeMs(pid: number): number {
   return times.reduce((sum, ms) => sum + ms, 0);
 }
 
-/** How often its threads have gone to sleep by themselves, which is how often they woke up. */
+/** A field of the status of each of its threads (/proc/PID/task/TID/status), by thread. */
+export function threadStatuses(pid: number, field: string): Map<number, string> {
+  const line = new RegExp(`^${field}:\\s*(.*)$`, 'm');
+  const found = new Map<number, string>();
+  for (const thread of threadsOf(pid)) {
+    const value = line.exec(readIfThere(`/proc/${pid}/task/${thread}/status`))?.[1];
+    if (value !== undefined) found.set(Number(thread), value);
+  }
+  return found;
+}
+
+/** How often each of its threads has gone to sleep by itself, which is how often it woke up. */
+export function sleepCounts(pid: number): Map<number, number> {
+  const counts = threadStatuses(pid, 'voluntary_ctxt_switches');
+  return new Map([...counts].map(([thread, count]) => [thread, Number(count)]));
+}
+
+/** How often its threads have gone to sleep by themselves, all together. */
 export function wakeUps(pid: number): number {
-  const counts = threadsOf(pid).map((thread) => {
-    const status = readIfThere(`/proc/${pid}/task/${thread}/status`);
-    return Number(/^voluntary_ctxt_switches:\s+(\d+)$/m.exec(status)?.[1] ?? 0);
-  });
-  return counts.reduce((sum, count) => sum + count, 0);
+  return [...sleepCounts(pid).values()].reduce((sum, count) => sum + count, 0);
 }
 
 /** How many ranges of memory it has mapped. */

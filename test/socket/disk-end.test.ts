@@ -4,7 +4,6 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { runCli } from '../support/cli-run.ts';
 import { vhostUserDevice } from '../support/client-device.ts';
@@ -101,7 +100,8 @@ suite('the end of a disk', () => {
   test('requests that never end do not keep it either', async (t) => {
     const folder = imageFolder(t);
     const module = join(folder, 'my-disk.mjs');
-    const object = `{ sizeBytes: ${BYTES}, read: () => new Promise(() => {}) }`;
+    const method = "{ console.error('asked'); return new Promise(() => {}); }";
+    const object = `{ sizeBytes: ${BYTES}, read: () => ${method} }`;
     writeFileSync(module, `export default ${object};\n`);
     const socketPath = join(folder, 'disk.sock');
     await using server = await ServerProgram.ready([`-s${socketPath}`, '--disk', module]);
@@ -110,7 +110,7 @@ suite('the end of a disk', () => {
     await device.start();
     const read = device.asyncQueue(0).read(0, new Uint8Array(512));
     read.catch(() => {});
-    await sleep(100);
+    await server.logged(/^asked$/m);
     const { code, stderr } = await server.stop();
     assert.equal(code, 1, stderr);
     assert.match(stderr, /requests are still under way after 800 ms: giving up\n$/);

@@ -1,26 +1,14 @@
 /** A server with nothing to do costs nothing: no thread of it wakes up. */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { sleepCounts } from '../../fuzz/process-facts.ts';
 import { eventually } from '../support/eventually.ts';
 import { SERVER_ENGINES, ServedDisk } from '../support/served-disk.ts';
 
 const WINDOW_MS = 2000;
 /** Garbage collection and the like may follow the start; then it has to be quiet. */
 const MAX_WINDOWS = 5;
-
-/** How often the threads of a process have gone to sleep so far, by thread. */
-function sleepCounts(pid: number): Map<string, number> {
-  const folder = `/proc/${pid}/task`;
-  return new Map(
-    readdirSync(folder).map((thread) => {
-      const status = readFileSync(`${folder}/${thread}/status`, 'utf8');
-      const count = /^voluntary_ctxt_switches:\s+(\d+)$/m.exec(status)?.[1];
-      return [thread, Number(count)];
-    }),
-  );
-}
 
 /** Sleeps within a window, over all threads; the quietest of some windows. */
 async function quietestWindow(pid: number): Promise<number> {

@@ -182,7 +182,7 @@ test('the end with requests under way: exit code 0 and within the limit', async 
   const startMs = performance.now();
   const { code, stderr } = await disk.server.stop('SIGINT');
   assert.equal(code, 0, stderr);
-  assert.ok(performance.now() - startMs < 3000);
+  assert.ok(performance.now() - startMs < 10_000);
   assert.match(stderr, /info {2}SIGINT: finishing the requests under way/);
   await load;
   await sleep(0);

@@ -3,9 +3,10 @@
  * intruder would, in the main thread and in a queue worker, once clients are served.
  */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
+import { threadStatuses } from '../../fuzz/process-facts.ts';
 import { type CleanUp, imageFolder } from '../support/image-folder.ts';
 import { missingLandlock } from '../support/landlock.ts';
 import { refusalOf } from '../support/refusal.ts';
@@ -94,14 +95,6 @@ class Intruded implements AsyncDisposable {
   }
 }
 
-/** Values of a field of /proc/PID/task/TID/status, one for each thread. */
-function ofThreads(pid: number, field: string): string[] {
-  return readdirSync(`/proc/${pid}/task`).map((thread) => {
-    const status = readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8');
-    return new RegExp(`^${field}:\\s*(\\S+)`, 'm').exec(status)?.[1] ?? 'none';
-  });
-}
-
 for (const engine of SERVER_ENGINES) {
   suite(`the sandbox, ${engine.engine}`, { skip: engine.skip || skip }, () => {
     const args = ['--sandbox=on', `--engine=${engine.engine}`, '--threads=2'];
@@ -134,11 +127,15 @@ for (const engine of SERVER_ENGINES) {
     test('every thread has the filter, and gets no new privileges', async (t) => {
       await using intruded = await Intruded.start(t, args);
       const { pid } = intruded.server;
-      assert.ok(ofThreads(pid, 'Seccomp').length > 6, 'threads of Node, libuv and ours');
-      assert.deepEqual([...new Set(ofThreads(pid, 'Seccomp'))], ['2']);
-      assert.deepEqual([...new Set(ofThreads(pid, 'NoNewPrivs'))], ['1']);
+      assert.ok(threadStatuses(pid, 'Seccomp').size > 6, 'threads of Node, libuv and ours');
+      assert.deepEqual([...new Set(threadStatuses(pid, 'Seccomp').values())], ['2']);
+      assert.deepEqual([...new Set(threadStatuses(pid, 'NoNewPrivs').values())], ['1']);
       await intruded.assertServes();
-      assert.deepEqual([...new Set(ofThreads(pid, 'Seccomp'))], ['2'], 'nor any that came later');
+      assert.deepEqual(
+        [...new Set(threadStatuses(pid, 'Seccomp').values())],
+        ['2'],
+        'nor any that came later',
+      );
     });
   });
 }
@@ -212,7 +209,7 @@ suite('a sandbox with parts missing', { skip }, () => {
   test('"off" confines nothing, and says so', async (t) => {
     await using intruded = await Intruded.start(t, ['--sandbox=off']);
     assert.match(intruded.server.stderr, /sandbox: off/);
-    assert.deepEqual([...new Set(ofThreads(intruded.server.pid, 'Seccomp'))], ['0']);
+    assert.deepEqual([...new Set(threadStatuses(intruded.server.pid, 'Seccomp').values())], ['0']);
     assert.equal((await intruded.server.stop()).code, 0);
   });
 });

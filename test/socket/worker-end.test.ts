@@ -123,7 +123,7 @@ async function openWhenFree(image: string): Promise<Disk> {
     try {
       return await openDisk(file(image));
     } catch (error) {
-      if ((error as { code?: string }).code !== 'DISK_IN_USE' || attempt === 100) throw error;
+      if ((error as { code?: string }).code !== 'DISK_IN_USE' || attempt === 1000) throw error;
       await sleep(20);
     }
   }

@@ -3,14 +3,13 @@ import {
   closeSync,
   mkdtempSync,
   openSync,
-  readdirSync,
-  readFileSync,
   rmSync,
   statSync,
   truncateSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { threadStatuses } from '../../fuzz/process-facts.ts';
 import { Blkio, type PropertyValue } from '../../src/blkio/index.ts';
 import { eventually } from './eventually.ts';
 import { readFileAt } from './served-disk.ts';
@@ -109,11 +108,8 @@ export class PlacedDisk implements AsyncDisposable {
   async pauseBackend(): Promise<void> {
     const pid = this.#backendPid;
     process.kill(pid, 'SIGSTOP');
-    const folder = `/proc/${pid}/task`;
     await eventually('all threads of the back-end stand still', () =>
-      readdirSync(folder).every((thread) =>
-        /^State:\s+T/m.test(readFileSync(join(folder, thread, 'status'), 'utf8')),
-      ),
+      [...threadStatuses(pid, 'State').values()].every((state) => state.startsWith('T')),
     );
   }
 

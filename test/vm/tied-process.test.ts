@@ -3,19 +3,11 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { eventually } from '../support/eventually.ts';
+import { isAlive } from '../support/serving-processes.ts';
 import { qemuValue, spawnTied, tiedProcessRequirement } from '../support/tied-process.ts';
 
 const skip = tiedProcessRequirement() ?? false;
-
-/** True while a process runs; one that nobody has waited for yet does not. */
-function isRunning(pid: number): boolean {
-  try {
-    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  } catch {
-    return false;
-  }
-}
 
 test('a tied process ends with a parent that is killed', { skip }, async () => {
   const module = new URL('../support/tied-process.js', import.meta.url).href;
@@ -26,13 +18,13 @@ test('a tied process ends with a parent that is killed', { skip }, async () => {
   });
   const [printed] = await once(parent.stdout, 'data');
   const pid = Number(printed);
-  assert.ok(isRunning(pid));
-  // Killed too early, setpriv might not have tied it yet.
-  await sleep(200);
+  assert.ok(isAlive(pid));
+  await eventually('setpriv has tied it', () => {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8') === 'sleep\n';
+  });
   parent.kill('SIGKILL');
   await once(parent, 'close');
-  for (let tries = 0; isRunning(pid) && tries < 100; tries++) await sleep(20);
-  assert.ok(!isRunning(pid));
+  await eventually('it ends', () => !isAlive(pid));
 });
 
 test('the end of a tied process tells status and signal', { skip }, async () => {

@@ -232,7 +232,7 @@ suite('web servers that fail for a while', () => {
       isBad = true;
       const startMs = performance.now();
       await assert.rejects(disk.read(0, 4096), { code: 'EIO' });
-      assert.ok(performance.now() - startMs < 5000);
+      assert.ok(performance.now() - startMs < 20_000);
       isBad = false;
       assertSameBytes(await disk.read(0, 4096), CONTENT.subarray(0, 4096), 'later');
     });

@@ -240,13 +240,13 @@ suite('an NBD server that is lost', () => {
   });
 
   test('requests fail when the time is over, and are done when it is back', async () => {
-    await using it = await opened({}, { reconnect: 0.2 });
+    await using it = await opened({}, { reconnect: 1 });
     await write(it.disk, 0, 1);
     await it.server.crash();
     await assert.rejects(it.disk.read(0, 512), { code: 'EIO' });
     const startMs = performance.now();
     await assert.rejects(it.disk.read(0, 512), { code: 'EIO' });
-    assert.ok(performance.now() - startMs < 150, 'at once');
+    assert.ok(performance.now() - startMs < 900, 'at once');
     assert.match(it.disk.log.join('\n'), /error: .*requests fail until it is back/);
     await it.server.restart();
     await eventually('it is back', () =>
@@ -286,7 +286,7 @@ suite('an NBD server that is lost', () => {
     await sleep(400);
     assert.equal(it.server.connections.length, 1, 'nothing was under way');
     const read = it.disk.read(0, 512);
-    await eventually('another connection', () => it.server.connections.length === 2);
+    await eventually('another connection', () => it.server.connections.length >= 2);
     isDeaf = false;
     await read;
     assert.match(it.disk.log.join('\n'), /nothing has come for 0.2 s/);
