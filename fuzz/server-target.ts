@@ -23,7 +23,6 @@ import { ServerProcess } from './server-process.ts';
 import { PATIENT, type Patience, type Target, type Violation } from './target.ts';
 
 const POLL_MS = 2;
-const END_MS = 500;
 const STABLE_MS = 300;
 /** With `--isolate`, a process for the next client may be starting: that takes its time. */
 const STARTING_LOOKS_MS = [2000, 3000, 3000];
@@ -140,14 +139,15 @@ export class ServerTarget implements Target {
     const server = this.#server;
     const before = server.connected;
     this.#uses += 1;
+    const startMs = performance.now();
     try {
       await useHonestly({
         ...{ reactor: this.#reactor, socketPath, number: this.#uses, limitMs },
         mayWrite: !this.#isReadOnly && this.#image !== undefined,
       });
     } catch (error) {
-      // The end is known a moment after the connection is lost.
-      await server.awaitEnd(Math.min(END_MS, limitMs));
+      // The end is known a moment after the connection is lost: one that was not is still waited for.
+      await server.awaitEnd(Math.max(0, limitMs - (performance.now() - startMs)));
       return this.#ended() ?? this.#notServed((error as Error).message);
     }
     if (await server.allGone(before + 1, limitMs)) return this.#ended();

@@ -63,8 +63,8 @@ export const PATIENT: Patience = {
   wakeLooksMs: [400, 1500, 3000, 6000],
 };
 export const IMPATIENT: Patience = {
-  limitMs: 1000,
+  limitMs: 3000,
   closingMs: 300,
   busyLooksMs: [100, 300],
-  wakeLooksMs: [500],
+  wakeLooksMs: [500, 1000, 1000],
 };

@@ -6,16 +6,16 @@ import { EXIT_FAILURE } from './program.ts';
 import { Sandbox, type SandboxMode } from './sandbox.ts';
 import type { VhostUserBlkConfig } from './vhost-user-blk-options.ts';
 
-/** Time for requests under way at the end; the promise is to be gone within a second. */
-export const SHUTDOWN_TIMEOUT_MS = 800;
-
 /** Time for a disk to write what it has kept; service managers wait longer (systemd: 90 s). */
 const CLOSE_TIMEOUT_MS = 60_000;
+
+/** Time for threads that have nothing to do any more, which on a busy machine takes a while. */
+export const THREADS_TIMEOUT_MS = 5000;
 
 /** What a server needs to know of the command line. */
 export type ServerConfig = Pick<
   VhostUserBlkConfig,
-  'numQueues' | 'queueSize' | 'threads' | 'serial' | 'maxPollUs' | 'engine'
+  'numQueues' | 'queueSize' | 'threads' | 'serial' | 'maxPollUs' | 'engine' | 'shutdownTimeoutMs'
 > & { readonly sandbox: SandboxMode };
 
 /** Loggers: for what clients do, and for what is said while the server starts. */
@@ -59,12 +59,21 @@ function sandboxMode(mode: SandboxMode, { needsOutside }: Disk, logger: Logger):
   return 'off';
 }
 
-/** End in an orderly way, or give up. The disk stays open. */
-export function stopDiskServer(server: VhostUserBlkServer, logger: Logger): void {
-  const timer = setTimeout(() => {
-    logger.error(`requests are still under way after ${SHUTDOWN_TIMEOUT_MS} ms: giving up`);
+/**
+ * End in an orderly way, or give up. The disk stays open.
+ *
+ * @param limitMs - time for the requests under way.
+ */
+export function stopDiskServer(server: VhostUserBlkServer, limitMs: number, logger: Logger): void {
+  const giveUp = (what: string, afterMs: number): void => {
+    logger.error(`${what} after ${afterMs} ms: giving up`);
     exitNow(EXIT_FAILURE);
-  }, SHUTDOWN_TIMEOUT_MS);
+  };
+  let timer = setTimeout(() => {
+    if (server.isServing) giveUp('requests are still under way', limitMs);
+    const allMs = limitMs + THREADS_TIMEOUT_MS;
+    timer = setTimeout(() => giveUp('threads have not ended', allMs), THREADS_TIMEOUT_MS);
+  }, limitMs);
   server.close().then(
     () => clearTimeout(timer),
     (error: Error) => {

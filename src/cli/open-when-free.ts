@@ -4,7 +4,7 @@ import { type Disk, StorageError } from '../storage/index.ts';
 import { type DiskChoice, openChoice } from './disk-choice.ts';
 
 /** How long to wait for an image that is in use, and between looks. */
-const LOCK_WAIT_MS = 1000;
+const LOCK_WAIT_MS = 3000;
 const LOCK_LOOK_MS = 20;
 
 /**

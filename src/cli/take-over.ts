@@ -9,8 +9,8 @@ import { type Disk, StorageError } from '../storage/index.ts';
 import type { Logger, SocketAccess } from '../sys/index.ts';
 import { Predecessor } from './predecessor.ts';
 
-/** How long the other may take to end: it gives up after 800 ms itself. */
-const END_LIMIT_MS = 3000;
+/** How much longer than its own time limit the other may take to end. */
+const END_MARGIN_MS = 2200;
 const LOOK_MS = 1;
 
 /** See the module's comment. */
@@ -42,17 +42,21 @@ export class TakeOver {
   /**
    * Resolves when the disk is this process's to use. Rejects with an `ExportError` if the other
    * does not end.
+   *
+   * @param shutdownTimeoutMs - after how long the other gives up requests under way: the options of
+   *     both are the same, as a rule.
    */
-  async complete(logger: Logger): Promise<void> {
+  async complete(shutdownTimeoutMs: number, logger: Logger): Promise<void> {
     const { pid } = this.#predecessor;
     const startMs = performance.now();
+    const limitMs = shutdownTimeoutMs + END_MARGIN_MS;
     // Before anything has changed: what is wrong with locks shows now.
     const isFree = this.#lock();
     this.socket.takePlace();
     this.#predecessor.stop();
     const isOurs = (): boolean => (isFree ? this.#predecessor.isGone : this.#lock());
     while (!isOurs()) {
-      if (performance.now() - startMs > END_LIMIT_MS) throw this.#failure();
+      if (performance.now() - startMs > limitMs) throw this.#failure(limitMs);
       await delay(LOOK_MS);
     }
     this.socket.keepPlace();
@@ -74,9 +78,9 @@ export class TakeOver {
     }
   }
 
-  #failure(): ExportError {
+  #failure(limitMs: number): ExportError {
     const { pid, isGone } = this.#predecessor;
-    const limit = `within ${END_LIMIT_MS} ms`;
+    const limit = `within ${limitMs} ms`;
     if (isGone) {
       const text = `process ${pid} has ended, but its disk is still in use ${limit}`;
       return new ExportError('TAKE_OVER_FAILED', `${this.#path}: ${text}`);

@@ -45,6 +45,8 @@ export interface VhostUserBlkConfig {
   readonly sandbox: SandboxMode;
   /** Whether each client is served by a process of its own. */
   readonly isolate: boolean;
+  /** How long requests under way are waited for at the end. */
+  readonly shutdownTimeoutMs: number;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
@@ -55,6 +57,9 @@ const MAX_NUM_QUEUES = 256;
 const MAX_RING_SIZE = 32768;
 const MAX_POLL_US = 1_000_000;
 const MAX_SERIAL_BYTES = 20;
+/** Who stops a server sees it gone within a second, unless asked otherwise. */
+const DEFAULT_SHUTDOWN_TIMEOUT_MS = 800;
+const MAX_SHUTDOWN_TIMEOUT_MS = 3_600_000;
 
 function serial(text: string): string {
   if (Buffer.byteLength(text) <= MAX_SERIAL_BYTES) return text;
@@ -136,6 +141,11 @@ export function createCommand(version: string): Command {
     ).default('auto'),
     new Option('--isolate', 'serve each client in a process of its own'),
     option(
+      '--shutdown-timeout <ms>',
+      'wait so long for requests under way at the end',
+      integer(1, MAX_SHUTDOWN_TIMEOUT_MS),
+    ).default(DEFAULT_SHUTDOWN_TIMEOUT_MS),
+    option(
       '--log-level <level>',
       `what to log: ${LOG_LEVELS.join(', ')}`,
       oneOf(LOG_LEVELS),
@@ -174,6 +184,7 @@ interface RawOptions {
   readonly engine?: EngineChoice;
   readonly sandbox: SandboxMode;
   readonly isolate?: boolean;
+  readonly shutdownTimeout: number;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
@@ -230,6 +241,7 @@ export function configOf(
     engine: raw.engine ?? environmentEngine(),
     sandbox: raw.sandbox,
     isolate: raw.isolate ?? false,
+    shutdownTimeoutMs: raw.shutdownTimeout,
     logLevel: raw.logLevel,
     logFormat: raw.logFormat,
   };

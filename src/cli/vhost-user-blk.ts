@@ -63,7 +63,8 @@ async function run(config: VhostUserBlkConfig, logger: Logger): Promise<number> 
   const onHangUp = (next: () => void): void => {
     react = next;
   };
-  const prepared = async (): Promise<void> => takeOver?.complete(logger);
+  const { shutdownTimeoutMs } = config;
+  const prepared = async (): Promise<void> => takeOver?.complete(shutdownTimeoutMs, logger);
   let socket: ServerSocket | undefined = takeOver?.socket;
   try {
     socket ??=
@@ -110,7 +111,7 @@ async function serve(
   onHangUp(() => lookAgain(() => server.updateCapacity(), disk, logger));
   void stopSignal.then((signal) => {
     logStop(signal, logger);
-    stopDiskServer(server, logger);
+    stopDiskServer(server, config.shutdownTimeoutMs, logger);
   });
   server.admit();
   await server.ended;

@@ -93,7 +93,7 @@ function makeByQemu(args: readonly string[]): void {
       run('qemu-img', args);
       return;
     } catch (error) {
-      if (attempt === 10 || !String(error).includes('Unable to get accurate CPU usage')) {
+      if (attempt === 200 || !String(error).includes('Unable to get accurate CPU usage')) {
         throw error;
       }
     }

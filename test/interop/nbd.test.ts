@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { suite, type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import { type DiskAccess, nbd, openAccess, openDisk } from '../../src/storage/index.ts';
+import { eventually } from '../support/eventually.ts';
 import { imageFolder } from '../support/image-folder.ts';
 import { NbdPeer, nbdRequirements, run } from '../support/nbd-peer.ts';
 import { OpenedDisk } from '../support/opened-disk.ts';
@@ -327,6 +328,8 @@ suite('nbd servers that are killed', () => {
         await new Promise((resolve) => setTimeout(resolve, 300));
         peer.kill();
         await peer.start();
+        const isBack = (line: string): boolean => line.includes('the server is back');
+        await eventually('it is back', () => disk.log.filter(isBack).length > kill);
       }
       isOver = true;
       await lanes;

@@ -16,7 +16,7 @@ import { missingEngine } from '../support/reactors.ts';
 import { ServedDisk } from '../support/served-disk.ts';
 
 const PROGRAM = fileURLToPath(new URL('../support/client-allocation-probe.js', import.meta.url));
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 300_000;
 const GIB = 2 ** 30;
 /** Batches take some system calls: far less than one for each request. */
 const NOTHING = 4;

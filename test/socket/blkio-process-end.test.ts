@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { suite, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { ENGINES } from '../support/disk-session.ts';
+import { eventually } from '../support/eventually.ts';
 import { FakeBackend, type FakeMessage, type Reaction } from '../support/fake-backend.ts';
 import { spawnTied, tiedProcessRequirement } from '../support/tied-process.ts';
 
@@ -88,12 +89,13 @@ for (const { engine, skip } of ENGINES) {
     }
 
     test('waits to reconnect, and is closed', async () => {
-      using backend = new FakeBackend();
-      backend.script = ({ name }) => {
-        // The start is through: nothing is sent after this.
-        if (name === 'SET_VRING_ENABLE') setTimeout(() => backend.hangUp(), 50);
-        return 'usual';
-      };
+      let isEnabled = false;
+      using backend = new FakeBackend({
+        script: ({ name }) => {
+          isEnabled ||= name === 'SET_VRING_ENABLE';
+          return 'usual';
+        },
+      });
       const body = `
         device.set('reconnect-ms', 100000);
         await device.connect();
@@ -102,7 +104,11 @@ for (const { engine, skip } of ENGINES) {
         await new Promise((resolve) => device.once('disconnect', resolve));
         device.close();
         await read;`;
-      assert.equal(await run(engine, backend.socketPath, body), 'ENOTCONN end');
+      const output = run(engine, backend.socketPath, body);
+      // The start is through, and who has asked waits to be told, as soon as it has asked.
+      await eventually('it has asked', () => isEnabled && backend.device.availableCount === 1);
+      backend.hangUp();
+      assert.equal(await output, 'ENOTCONN end');
     });
   });
 }

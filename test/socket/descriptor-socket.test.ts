@@ -49,6 +49,8 @@ test('a listening descriptor is served like a path, client after client', async 
 test('a connected descriptor is served until the client hangs up, then the program ends', async () => {
   using place = new Place();
   const connecting = place.host.connect();
+  // It has a time limit, and is waited for only when the server has started.
+  connecting.catch(() => {});
   const connection = acceptUnix(place.listener.number);
   assert.ok(connection !== undefined);
   await using server = await ServerProgram.ready(place.args, { fds: [connection.number] });
@@ -64,6 +66,8 @@ test('a connected descriptor is served until the client hangs up, then the progr
 test('a signal ends a program that serves a connected descriptor', async () => {
   using place = new Place();
   const connecting = place.host.connect();
+  // It has a time limit, and is waited for only when the server has started.
+  connecting.catch(() => {});
   const connection = acceptUnix(place.listener.number);
   assert.ok(connection !== undefined);
   await using server = await ServerProgram.ready(place.args, { fds: [connection.number] });

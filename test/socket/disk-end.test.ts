@@ -7,8 +7,8 @@ import { suite, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { runCli } from '../support/cli-run.ts';
 import { vhostUserDevice } from '../support/client-device.ts';
-import { imageFolder } from '../support/image-folder.ts';
-import { ServerProgram } from '../support/server-program.ts';
+import { type CleanUp, imageFolder } from '../support/image-folder.ts';
+import { type ProgramRun, ServerProgram } from '../support/server-program.ts';
 
 const CLOSING_PROGRAM = fileURLToPath(new URL('../support/closing-program.js', import.meta.url));
 const BYTES = 2 ** 20;
@@ -97,23 +97,50 @@ suite('the end of a disk', () => {
     assert.match(stderr, line);
   });
 
-  test('requests that never end do not keep it either', async (t) => {
+  /** Have the program told to end while a read is under way, that takes so long. */
+  async function stopDuringRead(
+    t: CleanUp,
+    takesMs: number | undefined,
+    ...args: readonly string[]
+  ): Promise<{ end: ProgramRun; read: 'done' | 'lost' }> {
     const folder = imageFolder(t);
     const module = join(folder, 'my-disk.mjs');
-    const method = "{ console.error('asked'); return new Promise(() => {}); }";
-    const object = `{ sizeBytes: ${BYTES}, read: () => ${method} }`;
-    writeFileSync(module, `export default ${object};\n`);
+    const ending = takesMs === undefined ? '' : `setTimeout(done, ${takesMs})`;
+    const method = `{ console.error('asked'); return new Promise((done) => { ${ending} }); }`;
+    writeFileSync(module, `export default { sizeBytes: ${BYTES}, read: () => ${method} };\n`);
     const socketPath = join(folder, 'disk.sock');
-    await using server = await ServerProgram.ready([`-s${socketPath}`, '--disk', module]);
+    const place = [`-s${socketPath}`, '--disk', module];
+    await using server = await ServerProgram.ready([...place, ...args]);
     using device = vhostUserDevice(socketPath, { 'read-only': true });
     await device.connect();
     await device.start();
-    const read = device.asyncQueue(0).read(0, new Uint8Array(512));
-    read.catch(() => {});
+    const read = device
+      .asyncQueue(0)
+      .read(0, new Uint8Array(512))
+      .then(
+        () => 'done' as const,
+        () => 'lost' as const,
+      );
     await server.logged(/^asked$/m);
-    const { code, stderr } = await server.stop();
-    assert.equal(code, 1, stderr);
-    assert.match(stderr, /requests are still under way after 800 ms: giving up\n$/);
+    const end = await server.stop();
+    return { end, read: await read };
+  }
+
+  for (const [args, limitMs] of [
+    [[], 800],
+    [['--shutdown-timeout=50'], 50],
+  ] as const) {
+    test(`requests that never end do not keep it for more than ${limitMs} ms`, async (t) => {
+      const { end, read } = await stopDuringRead(t, undefined, ...args);
+      assert.deepEqual([end.code, read], [1, 'lost'], end.stderr);
+      const line = new RegExp(`requests are still under way after ${limitMs} ms: giving up\\n$`);
+      assert.match(end.stderr, line);
+    });
+  }
+
+  test('slow requests are finished, by who gives them the time', async (t) => {
+    const { end, read } = await stopDuringRead(t, SLOW_MS, '--shutdown-timeout=20000');
+    assert.deepEqual([end.code, read], [0, 'done'], end.stderr);
   });
 });
 

@@ -1,7 +1,7 @@
 /**
  * The n-th call that the program makes fails, for calls of all kinds in all its threads, from its
- * start to its end. There are some 1,500 such faults; each run of this test tries a few others.
- * `VHOSTKIT_RUNS=100` tries them all.
+ * start to its end. There are some 1,500 such faults; this test tries a few. `VHOSTKIT_SEED` chooses
+ * others, `VHOSTKIT_RUNS=100` tries them all.
  */
 import assert from 'node:assert/strict';
 import { availableParallelism } from 'node:os';
@@ -17,6 +17,7 @@ import { propertyOptions } from '../support/property-options.ts';
 import { SERVER_ENGINES } from '../support/served-disk.ts';
 
 const SAMPLES = 16;
+const SEED = 1;
 const PARALLEL = Math.min(4, availableParallelism());
 
 /** So many, of each function as often as of any other. */
@@ -32,7 +33,7 @@ function sample(faults: readonly FailingCall[], count: number, seed: number): Fa
 }
 
 for (const { engine, skip } of SERVER_ENGINES) {
-  const { numRuns, seed = Date.now() % 2 ** 31 } = propertyOptions(SAMPLES);
+  const { numRuns, seed = SEED } = propertyOptions(SAMPLES);
   const isX64 = process.arch === 'x64' ? false : 'the numbers of calls are those of x86-64';
   test(`a call that fails does no harm, ${engine}`, { skip: skip || isX64 }, async (t) => {
     const faults = await faultsOfProgram({ engine });

@@ -11,7 +11,7 @@ test('an image is handed over from one server to the other when its rings stop',
   await using second = await ServedDisk.start({ args: [LOCKING, '--num-queues=2', image] });
   const source = await first.connectRings({ numQueues: 2 });
   await assert.rejects(second.connectRings(), { code: 'REFUSED' });
-  assert.match(second.server.stderr, /SET_VRING_ENABLE .* is in use: .*: refused/);
+  await second.server.logged(/SET_VRING_ENABLE .* is in use: .*: refused/);
   const bases = [await source.stopQueue(0)];
   await assert.rejects(second.connectRings(), { code: 'REFUSED' }, 'one ring runs still');
   bases.push(await source.stopQueue(1));

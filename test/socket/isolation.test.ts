@@ -11,7 +11,12 @@ import { eventually } from '../support/eventually.ts';
 import { imageFolder } from '../support/image-folder.ts';
 import { assertSameBytes, patternBytes } from '../support/request-bytes.ts';
 import { DriverHost, SERVER_ENGINES, ServedDisk } from '../support/served-disk.ts';
-import { FIRST_PASSED_FD, runServerProgram, ServerProgram } from '../support/server-program.ts';
+import {
+  FIRST_PASSED_FD,
+  PATIENCE,
+  runServerProgram,
+  ServerProgram,
+} from '../support/server-program.ts';
 import { gone, preparedProcess, servingProcess } from '../support/serving-processes.ts';
 
 const ARGS = ['--isolate', '--log-level=debug'];
@@ -81,6 +86,26 @@ test('a process is prepared while another serves, and its end has a new one prep
   driver.close();
   await (await disk.connect()).read(0, 1);
   assert.ok(![spare, ...prepared].includes(await servingProcess(disk.server, 2)));
+});
+
+test('a client that comes as the prepared process is lost is served by the next one', async () => {
+  await using disk = await ServedDisk.start({ args: ARGS, content: CONTENT });
+  let serving = 0;
+  for (let round = 1; round <= 8; round++) {
+    const spare = await preparedProcess(disk.server, serving);
+    // It sees both at once, in whichever order, or before all of the process is gone.
+    process.kill(disk.server.pid, 'SIGSTOP');
+    const connecting = disk.connect();
+    process.kill(spare, 'SIGKILL');
+    await gone(spare);
+    process.kill(disk.server.pid, 'SIGCONT');
+    const driver = await connecting;
+    assertSameBytes(await driver.read(8, 8), CONTENT.subarray(4096, 8192), 'data read');
+    const said = disk.server.stderr.matchAll(/is served by process (\d+)/g);
+    serving = Number([...said].at(-1)?.[1]);
+    driver.close();
+    await disk.server.logged(new RegExp(`client ${round} disconnected`));
+  }
 });
 
 test('the image stays the one that was opened, and locked between clients', async () => {
@@ -154,7 +179,7 @@ test('sockets that are passed: a listening one, and a connection', async (t) => 
     driver.close();
   }
   const link = server.openFds().filter((name) => name.startsWith('socket:'));
-  const serving = childrenOf(server.pid)[0];
+  const serving = await preparedProcess(server);
   assert.ok(link.length > 0);
   assert.doesNotMatch(readFileSync(`/proc/${serving}/cmdline`, 'utf8'), /--fd/);
   assert.equal((await server.stop()).code, 0);
@@ -173,16 +198,14 @@ test('when the program is killed, so are the processes it has started', async ()
   for (const pid of children) await gone(pid);
 });
 
-test('the end with requests under way: exit code 0 and within the limit', async () => {
-  await using disk = await ServedDisk.start({ args: ARGS });
+test('the end with requests under way: they are finished, exit code 0', async () => {
+  await using disk = await ServedDisk.start({ args: [...ARGS, PATIENCE] });
   const driver = await disk.connect();
   const load = Promise.allSettled(
     Array.from({ length: 32 }, (_, lane) => driver.write(lane * 8, patternBytes(4096, lane))),
   );
-  const startMs = performance.now();
   const { code, stderr } = await disk.server.stop('SIGINT');
   assert.equal(code, 0, stderr);
-  assert.ok(performance.now() - startMs < 10_000);
   assert.match(stderr, /info {2}SIGINT: finishing the requests under way/);
   await load;
   await sleep(0);

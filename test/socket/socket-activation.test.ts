@@ -108,5 +108,5 @@ test('systemd starts the program when a client connects', {
   t.after(() => host.close());
   const driver = await host.connect();
   assertSameBytes(await driver.read(0, 8), CONTENT.subarray(0, 4096), 'data read');
-  assert.match(server.stderr, /serving descriptor 3/);
+  await server.logged(/serving descriptor 3/);
 });

@@ -1,6 +1,6 @@
 /** Disks that are opened and served by a worker of their own. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -9,6 +9,7 @@ import type { AsyncQueue } from '../../src/blkio/index.ts';
 import { type ServedDisk, StorageError, serve } from '../../src/index.ts';
 import type { Logger } from '../../src/sys/index.ts';
 import { bounded, nextEvent, startedDevice } from '../support/client-device.ts';
+import { imageFolder } from '../support/image-folder.ts';
 
 const MODULE = fileURLToPath(new URL('../support/worker-disk-module.js', import.meta.url));
 const SECTORS = 64;
@@ -82,7 +83,8 @@ test('its new size reaches the guest', async (t) => {
 });
 
 test('one that keeps its thread busy keeps nobody else waiting', async (t) => {
-  const [slow, quick] = [await start(t), await start(t)];
+  const gate = join(imageFolder(t), 'gate');
+  const [slow, quick] = [await start(t, `,gate=${gate}`), await start(t)];
   const first = await startedDevice(slow.socketPath);
   const second = await startedDevice(quick.socketPath);
   let isSlowDone = false;
@@ -92,6 +94,7 @@ test('one that keeps its thread busy keeps nobody else waiting', async (t) => {
   await second.queue.read(0, new Uint8Array(512));
   await second.queue.write(0, new Uint8Array(512));
   assert.ok(!isSlowDone, 'the other disk was waited for');
+  writeFileSync(gate, '');
   await busy;
   first.device[Symbol.dispose]();
   second.device[Symbol.dispose]();

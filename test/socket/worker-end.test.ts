@@ -51,7 +51,8 @@ async function losing(
   const { device, queue } = await startedDevice(socketPath, { 'reconnect-ms': 5 });
   await order(queue, 'h');
   const read = queue.read(0, new Uint8Array(512));
-  await order(queue, letter);
+  // Its answer may be lost with the thread.
+  order(queue, letter).catch(() => {});
   return { device, read };
 }
 

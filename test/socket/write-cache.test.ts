@@ -8,7 +8,7 @@ import type { BlockDriver } from '../../src/testing/index.ts';
 import type { Frontend, InflightMemory } from '../../src/vhost-user/index.ts';
 import { CONFIG_BYTES, ConfigOffset, RequestType } from '../../src/virtio-blk/index.ts';
 import { nextEvent, startedDevice } from '../support/client-device.ts';
-import { missingStableCounts, unstablePages } from '../support/page-cache.ts';
+import { isStableAfter, missingStableCounts, unstablePages } from '../support/page-cache.ts';
 import { patternBytes } from '../support/request-bytes.ts';
 import { RestartingServer } from '../support/restarting-server.ts';
 import { DriverHost } from '../support/served-disk.ts';
@@ -41,8 +41,7 @@ class Place implements AsyncDisposable {
   async isStable(driver: BlockDriver): Promise<boolean> {
     this.server.sync();
     assert.equal(unstablePages(this.server.imagePath), 0);
-    await driver.write(0, patternBytes(16 * 4096));
-    return unstablePages(this.server.imagePath) === 0;
+    return isStableAfter(this.server.imagePath, () => driver.write(0, patternBytes(16 * 4096)));
   }
 
   async replace(): Promise<void> {
@@ -119,7 +118,7 @@ suite('the write cache, over servers that follow one another', { skip }, () => {
     await using place = await Place.start();
     const driver = await place.connect(goOn);
     assert.equal(await place.isStable(driver), true);
-    assert.match(place.server.stderr, CAUTIOUS);
+    await place.server.logged(CAUTIOUS);
     await driver.request({ type: RequestType.FLUSH });
     assert.equal(await place.isStable(driver), false);
     driver.close();
@@ -172,7 +171,7 @@ suite('the whole configuration space, restored by a migration', { skip }, () => 
       await frontend.session.request('SET_CONFIG', payload);
     });
     assert.equal(await place.isStable(driver), true);
-    assert.match(place.server.stderr, CAUTIOUS);
+    await place.server.logged(CAUTIOUS);
   });
 });
 

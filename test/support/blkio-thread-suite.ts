@@ -134,7 +134,8 @@ export function threadSuite(place: BlkioPlace): void {
       await untilEnough(threads);
       await threads[0].stop();
       device.close();
-      const { failures } = await threads[1].stop();
+      // Its lanes end by themselves when there is nobody to ask.
+      const { failures } = await (isSocket ? threads[1].outcome : threads[1].stop());
       const expected = isSocket ? ['ENOTCONN'] : [];
       assert.deepEqual([...new Set(failures)], expected, 'a back-end is out of reach then');
       await untilDescriptors(before);

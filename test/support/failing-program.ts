@@ -24,7 +24,7 @@ const MODULE = new URL('./failing-calls.js', import.meta.url).href;
 const IMAGE_BYTES = 1024 * 1024;
 const LARGER_BYTES = 2 * IMAGE_BYTES;
 /** For a step that goes on or fails at once; far above what a busy machine needs. */
-const STEP_MS = 15_000;
+const STEP_MS = 40_000;
 
 /** Faults that a call may have; calls that are not here cannot fail, or not for an outer reason. */
 export const CALL_FAULTS: Readonly<Record<string, readonly string[]>> = {

@@ -59,6 +59,8 @@ export class NbdPeer {
 
   /** Start it, again after it was killed. */
   async start(): Promise<void> {
+    // One that was killed may still have the image locked.
+    await this.#child?.ended.catch(() => {});
     rmSync(this.socketPath, { force: true });
     rmSync(this.#pidFile, { force: true });
     const child = spawnTied(this.#program, this.#args, ['ignore', 'ignore', 'pipe']);

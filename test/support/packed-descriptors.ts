@@ -19,19 +19,23 @@ export const AVAILABLE_0 = 0x8000;
 export const USED_1 = 0x8080;
 export const USED_0 = 0;
 
-/** Write descriptors one behind the other, from an index on. */
+/**
+ * Write descriptors one behind the other, from an index on. The first comes last: with its flags the
+ * others belong to the device.
+ */
 export function writePacked(
   view: DataView,
   index: number,
   descriptors: readonly PackedDescriptor[],
 ): void {
-  descriptors.forEach(({ address = 0, length = 0, id = 0, flags = 0 }, number) => {
+  for (const [number, descriptor] of [...descriptors.entries()].reverse()) {
+    const { address = 0, length = 0, id = 0, flags = 0 } = descriptor;
     const at = (index + number) * 16;
     view.setBigUint64(at, BigInt(address), true);
     view.setUint32(at + 8, length, true);
     view.setUint16(at + 12, id, true);
     view.setUint16(at + 14, flags, true);
-  });
+  }
 }
 
 /** What is in a used descriptor. */

@@ -27,6 +27,18 @@ export function unstablePages(path: string): number | undefined {
   return Number(words[RANGE_WORDS + DIRTY] + words[RANGE_WORDS + WRITEBACK]);
 }
 
+/** The kernel writes what is in the cache when it likes: what it leaves there now and then is there. */
+const STABLE_TRIES = 3;
+
+/** Whether a file has all pages on stable storage each time that `write` has been done. */
+export async function isStableAfter(path: string, write: () => Promise<unknown>): Promise<boolean> {
+  for (let tries = 0; tries < STABLE_TRIES; tries++) {
+    await write();
+    if (unstablePages(path) !== 0) return false;
+  }
+  return true;
+}
+
 /** Why pages that are not stable cannot be counted for files in the folder for tests, or false. */
 export function missingStableCounts(): string | false {
   return withProbe((path, fd) => {

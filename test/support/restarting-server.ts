@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readFileAt } from './served-disk.ts';
-import { ServerProgram } from './server-program.ts';
+import { PATIENCE, ServerProgram } from './server-program.ts';
 
 /** See the module's comment. */
 export class RestartingServer implements AsyncDisposable {
@@ -43,8 +43,18 @@ export class RestartingServer implements AsyncDisposable {
 
   /** @param args - in place of those of the first one. */
   async start(args: readonly string[] = this.#args): Promise<void> {
+    this.#server = await ServerProgram.ready([...this.#place, ...args]);
+  }
+
+  get #place(): string[] {
     const place = [`--socket-path=${this.socketPath}`, `--blk-file=${this.imagePath}`];
-    this.#server = await ServerProgram.ready([...place, ...args]);
+    // Storage that many tests share may be slow.
+    return [...place, PATIENCE];
+  }
+
+  /** Wait until the server that runs has said it. */
+  async logged(pattern: RegExp): Promise<void> {
+    await this.#server?.logged(pattern);
   }
 
   /** What the server that runs has said. */
@@ -67,8 +77,7 @@ export class RestartingServer implements AsyncDisposable {
    */
   async upgrade(args: readonly string[] = []): Promise<ServerProgram> {
     const old = this.#server;
-    const place = [`--socket-path=${this.socketPath}`, `--blk-file=${this.imagePath}`];
-    const all = [...place, ...this.#args, '--take-over', ...args];
+    const all = [...this.#place, ...this.#args, '--take-over', ...args];
     this.#server = await ServerProgram.ready(all);
     const end = await old?.ended;
     assert.equal(end?.code, 0, end?.stderr);

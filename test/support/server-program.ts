@@ -13,6 +13,8 @@ const PROGRAM = fileURLToPath(new URL('../../src/cli/vhost-user-blk.js', import.
 const READY = /listening at |serving descriptor /;
 /** For starting, ending and log lines; far above what a busy machine needs. */
 const TIMEOUT_MS = 30_000;
+/** For an end with requests under way that is to be well on a busy machine, too. */
+export const PATIENCE = '--shutdown-timeout=20000';
 /** Descriptors given in `fds` start at this number in the program. */
 export const FIRST_PASSED_FD = 3;
 

@@ -1,5 +1,6 @@
 /** A module whose disk shows, and does, what a worker's disk may: see worker-disk.test.ts. */
 import { EventEmitter } from 'node:events';
+import { existsSync } from 'node:fs';
 import { threadId } from 'node:worker_threads';
 import type { DiskAccess, DiskObject, ModuleParameters } from '../../src/storage/index.ts';
 
@@ -12,11 +13,16 @@ class ModuleDisk extends EventEmitter implements DiskObject {
   readonly description = `a disk in thread ${threadId}`;
   readonly #content: Uint8Array;
   readonly #image: DiskAccess | undefined;
+  readonly #gate: string;
   #isHolding = false;
 
-  /** @param image - is read, if there is one. */
-  constructor(sizeBytes: number, image: DiskAccess | undefined) {
+  /**
+   * @param gate - a file.
+   * @param image - is read, if there is one.
+   */
+  constructor(sizeBytes: number, gate: string, image: DiskAccess | undefined) {
     super();
+    this.#gate = gate;
     this.#image = image;
     this.sizeBytes = sizeBytes;
     this.#content = new Uint8Array(2 * sizeBytes);
@@ -37,7 +43,7 @@ class ModuleDisk extends EventEmitter implements DiskObject {
     if (order === 'd') setTimeout(() => fail('the disk has died'), SOON_MS);
     if (order === 'x') setTimeout(() => process.exit(7), SOON_MS);
     if (order === 'h') this.#isHolding = true;
-    if (order === 's') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
+    if (order === 's') blockUntil(this.#gate);
     if (order === 'g') {
       this.sizeBytes *= 2;
       this.emit('resize');
@@ -48,15 +54,21 @@ class ModuleDisk extends EventEmitter implements DiskObject {
   async flush(): Promise<void> {}
 }
 
+/** Keep the thread busy until there is a file. */
+function blockUntil(path: string): void {
+  const nothing = new Int32Array(new SharedArrayBuffer(4));
+  while (!existsSync(path)) Atomics.wait(nothing, 0, 0, 10);
+}
+
 function fail(text: string): never {
   throw new Error(text);
 }
 
 export default function create(
-  { sectors = '64', fault }: ModuleParameters,
+  { sectors = '64', fault, gate = '' }: ModuleParameters,
   image?: DiskAccess,
 ): DiskObject {
   if (fault === 'throw') fail('not today');
   if (fault === 'exit') process.exit(3);
-  return new ModuleDisk(Number(sectors) * SECTOR_BYTES, image);
+  return new ModuleDisk(Number(sectors) * SECTOR_BYTES, String(gate), image);
 }

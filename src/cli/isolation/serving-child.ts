@@ -22,6 +22,8 @@ export interface ServingChildOptions {
   /** The owner's opening of the image, if it is one. */
   readonly imageFd: number | undefined;
   readonly onReady: () => void;
+  /** It has the connection that it was passed. */
+  readonly onTaken: () => void;
   /** Called once, in the end. */
   readonly onEnd: (end: ProcessEnd) => void;
 }
@@ -65,7 +67,7 @@ export class ServingChild {
     return this.#child.pid;
   }
 
-  /** Hand it its client. False if it has gone. */
+  /** Hand it its client, whose connection stays open here, too. False if it has gone. */
   pass(connection: Fd, number: number): boolean {
     try {
       passConnection(this.#socket, connection, number);
@@ -80,17 +82,21 @@ export class ServingChild {
     this.#child.kill(signal);
   }
 
-  /** The first byte says that it is ready; whatever else comes says nothing. */
+  /** The first byte says that it is ready, the next one that it has its client. */
   #receive(): void {
     try {
       const received = receiveMessage(this.#socket.number, new Uint8Array(1));
       if (received === undefined) return;
       closeAll(received.fds);
-      if (received.bytes === 0 || this.#isReady) return;
+      if (received.bytes === 0) return;
     } catch (error) {
       // It has ended without taking what it was sent.
       if (error instanceof SystemError) return;
       throw error;
+    }
+    if (this.#isReady) {
+      this.#options.onTaken();
+      return;
     }
     this.#isReady = true;
     this.#options.onReady();

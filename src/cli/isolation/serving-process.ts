@@ -1,6 +1,7 @@
 /**
  * A process that serves one client for a supervisor, and ends with it. It is started in advance,
- * says over the socket it is given when it is ready, and then gets the connection over it.
+ * says over the socket it is given when it is ready, and then gets the connection over it, which it
+ * confirms.
  *
  * Exit codes: as of the program.
  */
@@ -16,6 +17,7 @@ import { IMAGE_FD, PASSING_FD, type ServingPlan } from './serving-plan.ts';
 
 const PROGRAM = 'vhost-user-blk';
 const READY = Uint8Array.of(1);
+const TAKEN = Uint8Array.of(2);
 
 /** Everything but errors is for those who look for a fault. */
 function quieter(logger: Logger): Logger {
@@ -35,13 +37,14 @@ async function run(plan: ServingPlan, logger: Logger): Promise<number> {
     if (!turns.take()) throw new Error('it is the turn of another process');
     disk.lock?.acquire();
     look('a client has come');
+    sendMessage(passing.number, TAKEN);
   });
   const startLogger = plan.isFirst ? logger : quieter(logger);
   const server = await startDiskServer(plan.server, disk, socket, { logger, startLogger });
   // The supervisor has said what it was told: this is how it is obeyed.
   const quiet = quieter(logger);
   look = (occasion) => lookAgain(() => server.updateCapacity(), disk, quiet, occasion);
-  void stopSignal.then(() => stopDiskServer(server, logger));
+  void stopSignal.then(() => stopDiskServer(server, plan.server.shutdownTimeoutMs, logger));
   server.admit();
   sendMessage(passing.number, READY);
   await server.ended;

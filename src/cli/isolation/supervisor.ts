@@ -18,7 +18,7 @@ import {
   type Watch,
 } from '../../sys/index.ts';
 import { withOptions } from '../disk-choice.ts';
-import { SHUTDOWN_TIMEOUT_MS } from '../disk-server.ts';
+import { THREADS_TIMEOUT_MS } from '../disk-server.ts';
 import { EXIT_FAILURE } from '../program.ts';
 import type { VhostUserBlkConfig } from '../vhost-user-blk-options.ts';
 import { lossOf, type ProcessEnd } from './process-end.ts';
@@ -32,8 +32,8 @@ const TURN_LOOK_MS = 10;
 const TURN_WARNING_MS = 1000;
 /** How long to wait when a client cannot be accepted (out of descriptors, say). */
 const ACCEPT_RETRY_MS = 100;
-/** For a serving process to end by its own time limit first. */
-const KILL_MARGIN_MS = 100;
+/** For a serving process to end by its own time limits first, though it may be told late. */
+const KILL_MARGIN_MS = THREADS_TIMEOUT_MS + 1000;
 /** A process that serves a client so long has not failed at once. */
 const FAIR_LIFE_MS = 2000;
 
@@ -66,6 +66,8 @@ export class Supervisor {
   #watch: Watch | undefined;
   #prepared: ServingChild | undefined;
   #serving: Service | undefined;
+  /** Accepted, and not taken by a process yet. */
+  #waiting: Arrival | undefined;
   #clients = 0;
   #isPaused = false;
   #isStopping = false;
@@ -122,7 +124,7 @@ export class Supervisor {
     this.#watch?.close();
     this.#prepared?.signal('SIGKILL');
     this.#serving?.child.signal('SIGTERM');
-    const limitMs = SHUTDOWN_TIMEOUT_MS + KILL_MARGIN_MS;
+    const limitMs = this.#options.config.shutdownTimeoutMs + KILL_MARGIN_MS;
     setTimeout(() => this.#serving?.child.signal('SIGKILL'), limitMs).unref();
     this.#endIfDone();
   }
@@ -143,6 +145,7 @@ export class Supervisor {
     const child: ServingChild = new ServingChild({
       ...{ reactor: this.#reactor, plan, imageFd },
       onReady: () => this.#onReady(),
+      onTaken: () => this.#letGo(),
       onEnd: (end) => this.#onEnd(child, end),
     });
     this.#prepared = child;
@@ -166,7 +169,7 @@ export class Supervisor {
     const { socket, logger } = this.#options;
     let arrival: Arrival | undefined | 'over';
     try {
-      arrival = socket.next();
+      arrival = this.#waiting ?? socket.next();
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
       logger.error(`cannot accept a client: ${error.message}`);
@@ -175,12 +178,11 @@ export class Supervisor {
     }
     if (arrival === 'over') this.stop();
     if (arrival === undefined || arrival === 'over') return;
+    this.#waiting = arrival;
+    // If not, it has ended, which is about to be known: another is prepared then.
+    if (!child.pass(arrival.connection, this.#clients + 1)) return;
     this.#clients += 1;
     logger.debug(`client ${this.#clients} is served by process ${child.pid}`);
-    const isPassed = child.pass(arrival.connection, this.#clients);
-    arrival.connection.close();
-    // Its end is about to be known, and another is prepared then.
-    if (!isPassed) return;
     this.#prepared = undefined;
     const fairLife = setTimeout(() => this.#servingPace.succeeded(), FAIR_LIFE_MS);
     this.#serving = { client: this.#clients, child, fairLife };
@@ -191,6 +193,8 @@ export class Supervisor {
     const serving = this.#serving;
     if (child === serving?.child) {
       this.#serving = undefined;
+      // Nobody has heard its client yet: the next one does.
+      if (this.#waiting !== undefined) this.#clients -= 1;
       clearTimeout(serving.fairLife);
       this.#hasServed(serving.client, end);
     } else if (child === this.#prepared) {
@@ -198,6 +202,12 @@ export class Supervisor {
       this.#hasFailedToStart(end);
     }
     this.#endIfDone();
+  }
+
+  /** Who waited is heard. */
+  #letGo(): void {
+    this.#waiting?.connection.close();
+    this.#waiting = undefined;
   }
 
   #hasServed(client: number, end: ProcessEnd): void {
@@ -253,6 +263,7 @@ export class Supervisor {
     if (!this.#isStopping || this.#hasEnded) return;
     if (this.#serving !== undefined || this.#prepared !== undefined) return;
     this.#hasEnded = true;
+    this.#letGo();
     this.#home.close();
     this.#reactor[Symbol.dispose]();
     this.#resolveEnded(this.#exitCode);

@@ -203,6 +203,11 @@ export class VhostUserBlkServer {
     else this.#watch = reactor.watch(socket.fd.number, { onReadable: () => this.#accept() });
   }
 
+  /** Whether there is a client, whose requests may be under way. */
+  get isServing(): boolean {
+    return this.#session !== undefined;
+  }
+
   /** What has been done so far, over all clients and queues. */
   get counters(): CounterValues {
     return readCounters(this.#parts.counters);

@@ -148,7 +148,7 @@ suite('a server that is killed and started again while', () => {
     await using server = await RestartingServer.start(LONG_BYTES);
     const device = `virtio-blk-vhost-user,path=${server.socketPath},reconnect-ms=5`;
     // Small pieces, one at a time: the copy has come a small part of its way when it is seen.
-    const pace = ['--iodepth=1', '--blocksize=65536'];
+    const pace = ['--iodepth=1', '--blocksize=4096'];
     const end = copy(`--input-file=${from}`, `--output-blkio=${device}`, '--verify', ...pace);
     end.catch(() => {});
     for (let kill = 0; kill < KILLS; kill++) {

@@ -57,6 +57,7 @@ const DEFAULTS: VhostUserBlkConfig = {
   engine: 'auto',
   sandbox: 'auto',
   isolate: false,
+  shutdownTimeoutMs: 800,
   logLevel: 'info',
   logFormat: 'text',
 };
@@ -104,6 +105,8 @@ test('every option changes what it is about, and nothing else', () => {
     ['--sandbox=off', { sandbox: 'off' }],
     ['--engine=epoll', { engine: 'epoll' }],
     ['--engine=io_uring', { engine: 'io_uring' }],
+    ['--shutdown-timeout=1', { shutdownTimeoutMs: 1 }],
+    ['--shutdown-timeout=3600000', { shutdownTimeoutMs: 3_600_000 }],
     ['--log-level=debug', { logLevel: 'debug' }],
     ['--log-format=json', { logFormat: 'json' }],
   ];
@@ -194,7 +197,7 @@ test('values out of bounds are refused, with the bounds', () => {
 
 test('every option that takes a value is refused when given twice', () => {
   const options = createCommand('1').options.filter(({ required }) => required);
-  assert.equal(options.length, 18);
+  assert.equal(options.length, 19);
   const good: Record<string, string> = {
     '--disk': 'null,size=1M',
     '--cache': 'none',
