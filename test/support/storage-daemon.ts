@@ -11,10 +11,10 @@ import { qemuValue, spawnTied, type TiedChild, tiedProcessRequirement } from './
 
 const PROGRAM = 'qemu-storage-daemon';
 
-const READY_TIMEOUT_MS = 10_000;
+const READY_TIMEOUT_MS = 60_000;
 const POLL_INTERVAL_MS = 10;
 /** A daemon that does not flush and end within this time is killed. */
-const STOP_TIMEOUT_MS = 10_000;
+const STOP_TIMEOUT_MS = 60_000;
 
 /** What to export and how. */
 export interface StorageDaemonOptions {

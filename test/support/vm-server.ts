@@ -6,10 +6,13 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ServerProgram } from './server-program.ts';
+import { PATIENCE, ServerProgram } from './server-program.ts';
 
 /** What it counts when a guest got an error, or was not understood. */
 const TROUBLE = /\b(?:diskErrors|invalidRequests|unsupportedRequests|brokenRings|logMisses) \d+/;
+
+/** The last that QEMU does when it sets a device up: DRIVER_OK. */
+export const SET_UP = /<- SET_STATUS {value: 0xf}/;
 
 /** A running server. */
 export class VmServer implements AsyncDisposable {
@@ -65,8 +68,7 @@ export class VmServer implements AsyncDisposable {
   async startAgain(): Promise<void> {
     const hasEnded = this.#program === undefined || this.#program.end !== undefined;
     assert.ok(hasEnded, 'the server still runs');
-    const place = `--socket-path=${this.socketPath}`;
-    this.#program = await ServerProgram.ready([place, ...this.#args]);
+    this.#program = await ServerProgram.ready(this.#allArgs);
   }
 
   /**
@@ -75,19 +77,26 @@ export class VmServer implements AsyncDisposable {
    */
   async upgrade(): Promise<number> {
     const old = this.#running;
-    const args = [`--socket-path=${this.socketPath}`, ...this.#args, '--take-over'];
-    const next = await ServerProgram.ready(args);
+    const next = await ServerProgram.ready([...this.#allArgs, '--take-over']);
     this.#program = next;
     const { code, signal, stderr } = await old.ended;
     assert.deepEqual({ code, signal }, { code: 0, signal: null }, stderr);
     assert.doesNotMatch(stderr, TROUBLE);
-    await next.logged(/ring 0 runs/);
+    await next.logged(SET_UP);
     return loggedMs(next.stderr, /ring 0 runs/) - loggedMs(stderr, /SIGTERM: finishing/);
   }
 
   /** Wait until what it has said matches. Rejects if it ends without. */
   async said(pattern: RegExp): Promise<void> {
     await this.#running.logged(pattern);
+  }
+
+  /**
+   * Wait until QEMU has set the device up: needs `--log-level=debug`. QEMU 7.2 gives a device up for
+   * ever whose back-end goes before that.
+   */
+  async isSetUp(): Promise<void> {
+    await this.said(SET_UP);
   }
 
   /** What it counted for a client that has gone; a counter that is 0 is not in it. */
@@ -101,6 +110,11 @@ export class VmServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#program?.stop('SIGKILL');
     rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  get #allArgs(): string[] {
+    // The disk may be slow: a guest's flush takes as long as it takes.
+    return [`--socket-path=${this.socketPath}`, PATIENCE, ...this.#args];
   }
 
   get #running(): ServerProgram {

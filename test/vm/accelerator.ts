@@ -15,11 +15,11 @@ import { GuestError, runGuest } from './guest-run.ts';
 const OVERRIDE = 'VHOSTKIT_VM_ACCELERATOR';
 
 /** With KVM a guest is through after about a second. */
-const TRIAL_TIMEOUT_MS = 6_000;
+const TRIAL_TIMEOUT_MS = 15_000;
 
 let chosen: Promise<Accelerator> | undefined;
 
-/** The accelerator for guests on this host; takes up to 6 s at the first call after a restart. */
+/** The accelerator for guests on this host; takes up to 15 s at the first call after a restart. */
 export function chooseAccelerator(assets: GuestAssets): Promise<Accelerator> {
   chosen ??= choose(assets);
   return chosen;

@@ -76,7 +76,7 @@ async function bootTwice(
 
 test('a guest runs from an image on a web server, and what it writes is in its overlay', {
   skip: guestRequirements() ?? noBusybox(),
-  timeout: 300_000,
+  timeout: 500_000,
 }, async (t) => {
   const folder = imageFolder(t);
   makeRootImage(join(folder, 'root.img'), ROOT_BYTES, folder, INIT);
@@ -88,7 +88,7 @@ test('a guest runs from an image on a web server, and what it writes is in its o
 
 test('a machine boots by its own firmware from an ISO image on a web server', {
   skip: firmwareRequirements() ?? noBusybox(),
-  timeout: 300_000,
+  timeout: 500_000,
 }, async (t) => {
   const folder = imageFolder(t);
   const [workFolder, rootPath] = [join(folder, 'work'), join(folder, 'root.img')];

@@ -99,6 +99,7 @@ test('the disk works with every setting of the device', { skip }, async (t) => {
   const report = await bootGuest({ ...options, timeoutMs: 240_000 });
   t.diagnostic(`boot ${report.bootMs.toFixed()} ms, in all ${report.totalMs.toFixed()} ms`);
   assertChecks(report, ['fio', 'discard', 'zeros']);
+  for (const server of servers) await server.stop();
   for (const [index, { disk, without = [] }] of CASES.entries()) {
     const facts = diskFacts(report, diskName(index));
     const what = JSON.stringify(disk);
@@ -110,7 +111,6 @@ test('the disk works with every setting of the device', { skip }, async (t) => {
     const { discards = 0, writeZeroes = 0 } = servers[index]?.counted() ?? {};
     assert.ok(discards > 0 && writeZeroes > 0, what);
   }
-  for (const server of servers) await server.stop();
 });
 
 async function startServer(t: TestContext): Promise<VmServer> {

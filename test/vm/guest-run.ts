@@ -23,7 +23,7 @@ import { initrdLayers } from './guest-script.ts';
 /** The emulator for the architecture that guests have. */
 export const QEMU = 'qemu-system-x86_64';
 
-const DEFAULT_TIMEOUT_MS = 120_000;
+const DEFAULT_TIMEOUT_MS = 240_000;
 
 /** A guest that floods its console is of interest for its last words only. */
 const MAX_CONSOLE_CHARACTERS = 4 * 1024 * 1024;

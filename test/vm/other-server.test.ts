@@ -9,6 +9,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ServerProgram } from '../support/server-program.ts';
 import { startStorageDaemon, storageDaemonRequirements } from '../support/storage-daemon.ts';
+import { SET_UP } from '../support/vm-server.ts';
 import { bootBusyGuest } from './busy-guest.ts';
 import { DiskImage } from './disk-image.ts';
 import { guestRequirements } from './guest.ts';
@@ -32,7 +33,7 @@ test('a busy guest moves here from qemu-storage-daemon', { skip }, async (t) => 
   let server: ServerProgram | undefined;
   const serveHere = async (): Promise<void> => {
     server = await ServerProgram.ready(args);
-    await server.logged(/ring 0 runs/);
+    await server.logged(SET_UP);
     await sleep(RUN_MS);
   };
   const disk = { socketPath, numQueues: NUM_QUEUES, reconnectSeconds: 1 };

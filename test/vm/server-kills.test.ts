@@ -25,7 +25,7 @@ async function killOften(server: VmServer): Promise<void> {
     await sleep(Math.random() * MAX_RUN_MS);
     await server.kill();
     await server.startAgain();
-    await server.said(/ring 0 runs/);
+    await server.isSetUp();
   }
 }
 

@@ -16,18 +16,16 @@ const SCRIPT = `
 write() { dd if=/dev/urandom of=/dev/vda bs=64k count=16 oflag=direct; }
 switch_cache() { echo "$1" >/sys/block/vda/cache_type && grep -q "$1" /sys/block/vda/cache_type; }
 
-check on write
-host look
+looks() { for round in 1 2 3; do write && host look || return 1; done; }
+
+check on looks
 check switch-off switch_cache "write through"
 check flushed host flush
-check off write
-host look
+check off looks
 host restart
-check kept write
-host look
+check kept looks
 check switch-on switch_cache "write back"
-check on-again write
-host look
+check on-again looks
 `;
 
 test('a cache that the guest has switched off stays off with the next server', {
@@ -47,7 +45,7 @@ test('a cache that the guest has switched off stays off with the next server', {
       restart: async () => {
         await server.kill();
         await server.startAgain();
-        await server.said(/ring 0 runs/);
+        await server.isSetUp();
         // What QEMU does is what the test is about.
         assert.doesNotMatch(server.stderr, /SET_CONFIG|GET_CONFIG/);
       },
@@ -55,5 +53,6 @@ test('a cache that the guest has switched off stays off with the next server', {
     signal: t.signal,
   });
   assertChecks(report, 'on switch-off flushed off kept switch-on on-again'.split(' '));
-  assert.deepEqual(unstable, [true, false, false, true]);
+  const phases = [0, 3, 6, 9].map((first) => unstable.slice(first, first + 3).includes(true));
+  assert.deepEqual(phases, [true, false, false, true], unstable.join(' '));
 });

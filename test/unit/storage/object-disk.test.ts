@@ -265,7 +265,7 @@ async function overHeld(timeoutMs: number): Promise<[Disk, HeldObject]> {
 }
 
 test('closing waits for methods whose time was over', async () => {
-  const [disk, held] = await overHeld(1000);
+  const [disk, held] = await overHeld(3000);
   let isClosed = false;
   {
     using session = new ChannelSession(disk);

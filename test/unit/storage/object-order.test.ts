@@ -123,7 +123,7 @@ test('so many requests come at once as the object takes', async () => {
 
 test('a request that takes too long fails, is told so, and keeps its range', async () => {
   // Long enough for what comes after it, on a busy machine, too.
-  const object = Object.assign(new HeldObject(), { timeoutMs: 500 });
+  const object = Object.assign(new HeldObject(), { timeoutMs: 2000 });
   const disk = new ObjectDisk(object);
   const logger = new RecordingLogger();
   disk.useLogger(logger);
@@ -139,7 +139,7 @@ test('a request that takes too long fails, is told so, and keeps its range', asy
   assert.equal(logger.errors.length, 1);
   assert.match(
     logger.errors[0],
-    /write of 1024 bytes at offset 0 failed: .*within timeoutMs \(500 ms\)/,
+    /write of 1024 bytes at offset 0 failed: .*within timeoutMs \(2000 ms\)/,
   );
 
   // The buffer is the method's own: the guest's memory may be something else by now.
@@ -165,7 +165,7 @@ test('a request that takes too long fails, is told so, and keeps its range', asy
 });
 
 test('what a read gives after its time is nobody’s', async () => {
-  const object = Object.assign(new HeldObject(), { timeoutMs: 500 });
+  const object = Object.assign(new HeldObject(), { timeoutMs: 2000 });
   using session = new ChannelSession(new ObjectDisk(object));
   assert.equal(await session.run(read(0)), -Errno.ETIMEDOUT);
   session.memory.fill(1, 0, 1024);
@@ -183,7 +183,7 @@ test('what a read gives after its time is nobody’s', async () => {
 });
 
 test('time is counted from the arrival: also of requests that wait for others', async () => {
-  const object = Object.assign(new HeldObject(), { timeoutMs: 40, maxConcurrency: 1 });
+  const object = Object.assign(new HeldObject(), { timeoutMs: 2000, maxConcurrency: 1 });
   using session = new ChannelSession(new ObjectDisk(object));
   const ends = [write(0), write(0), write(8192), FLUSH_ALL].map((request) => session.run(request));
   await object.expect('write 0');

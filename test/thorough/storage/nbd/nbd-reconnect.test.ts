@@ -240,13 +240,13 @@ suite('an NBD server that is lost', () => {
   });
 
   test('requests fail when the time is over, and are done when it is back', async () => {
-    await using it = await opened({}, { reconnect: 1 });
+    await using it = await opened({}, { reconnect: 4 });
     await write(it.disk, 0, 1);
     await it.server.crash();
     await assert.rejects(it.disk.read(0, 512), { code: 'EIO' });
     const startMs = performance.now();
     await assert.rejects(it.disk.read(0, 512), { code: 'EIO' });
-    assert.ok(performance.now() - startMs < 900, 'at once');
+    assert.ok(performance.now() - startMs < 3000, 'at once');
     assert.match(it.disk.log.join('\n'), /error: .*requests fail until it is back/);
     await it.server.restart();
     await eventually('it is back', () =>
@@ -257,12 +257,13 @@ suite('an NBD server that is lost', () => {
   });
 
   test('a server that has become another is not used', async () => {
-    await using it = await opened({}, { reconnect: 0.3 });
+    await using it = await opened({}, { reconnect: 2 });
     await it.server.crash();
     it.server.options = { claimedBytes: 2 * MIB };
     await it.server.restart();
     await assert.rejects(it.disk.read(0, 512), { code: 'EIO' });
-    assert.match(it.disk.log.join('\n'), /what the server offers is not what it was/);
+    const said = /what the server offers is not what it was/;
+    await eventually('it is said', () => it.disk.log.some((line) => said.test(line)));
   });
 
   test('without reconnecting all fails', async () => {

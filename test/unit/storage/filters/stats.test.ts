@@ -219,7 +219,7 @@ test('it says what was done in the end, and in between as often as is asked for'
 
 test('a disk that was asked for nothing says so', async () => {
   const disk = await openDisk(stats(memory(4096)));
-  assert.match(statisticsLines(statsOf(disk)[0].statistics)[0], /^no requests in 0\.\d s$/);
+  assert.match(statisticsLines(statsOf(disk)[0].statistics)[0], /^no requests in \d+\.\d s$/);
   await disk.close();
   await assert.rejects(openDisk(stats(memory(4096), { interval: 0 })), {
     message: 'stats: interval is 0: expected a number from 0.1 to 86400',

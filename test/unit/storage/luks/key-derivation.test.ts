@@ -45,10 +45,12 @@ test('all key slots together may not take for ever', async () => {
   await assert.rejects(deriver.derive(Buffer.from('x'), more, 20), { code: 'DISK_FORMAT' });
 });
 
+const bytesOf = (length: number) => ({ minLength: length, maxLength: length });
+
 test('a key that was split is merged, with all of its stripes', () => {
   const cases = fc.record({
-    // Shorter ones are the same by chance.
-    key: fc.uint8Array({ minLength: 16, maxLength: 64 }),
+    // A hash is of 20 to 64 bytes: keys that leave a short rest are the same by chance.
+    key: fc.constantFrom(16, 32, 64).chain((length) => fc.uint8Array(bytesOf(length))),
     stripes: fc.integer({ min: 1, max: 40 }),
     hash: fc.constantFrom(...HASHES),
     damaged: fc.nat(),
