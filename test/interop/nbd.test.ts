@@ -157,18 +157,26 @@ suite('nbd with the servers of others', () => {
     assert.ok((await disk.read(0, 256 * MIB)).every((byte) => byte === 0));
   });
 
+  /** With six asked for, so many: a server that is slow to answer has fewer, which is not for long. */
+  async function openedWith(connections: number, uri: string): Promise<OpenedDisk> {
+    for (let tries = 1; ; tries++) {
+      const disk = await OpenedDisk.open(nbd(uri, { connections: 6 }));
+      if (disk.disk.description.includes(`${connections} connections`)) return disk;
+      await disk[Symbol.asyncDispose]();
+      assert.ok(tries < 10, disk.disk.description);
+    }
+  }
+
   test('several connections, where a server has them', {
     skip: noQemuNbd || noNbdkit,
   }, async (t) => {
     const image = join(imageFolder(t), 'image');
     writeFileSync(image, Buffer.alloc(MIB));
     const shared = await NbdPeer.start(t, 'qemu-nbd', ['--format=raw', '--shared=8', image]);
-    await using many = await OpenedDisk.open(nbd(shared.uri, { connections: 6 }));
-    assert.match(many.disk.description, /6 connections/);
+    await using _many = await openedWith(6, shared.uri);
     // It does not accept more than its limit, and does not say so either.
     const few = await NbdPeer.start(t, 'qemu-nbd', ['--format=raw', '--shared=2', image]);
-    await using two = await OpenedDisk.open(nbd(few.uri, { connections: 6 }));
-    assert.match(two.disk.description, /2 connections/);
+    await using two = await openedWith(2, few.uri);
     await two.read(0, MIB);
     const args = ['--filter=multi-conn', 'memory', '1M', 'multi-conn-mode=disable'];
     const single = await NbdPeer.start(t, 'nbdkit', args);
