@@ -108,6 +108,30 @@ test('a client that comes as the prepared process is lost is served by the next 
   }
 });
 
+test('a client that its process has heard is nobody else’s, however soon both have gone', async () => {
+  await using disk = await ServedDisk.start({ args: ARGS });
+  let serving = 0;
+  for (let client = 1; client <= 8; client++) {
+    const prepared = await preparedProcess(disk.server, serving);
+    process.kill(prepared, 'SIGSTOP');
+    const connecting = disk.connect();
+    serving = await servingProcess(disk.server, client);
+    assert.equal(serving, prepared);
+    // It sees all that follows at once: its client was taken, and the process has ended.
+    process.kill(disk.server.pid, 'SIGSTOP');
+    process.kill(serving, 'SIGCONT');
+    (await connecting).close();
+    await gone(serving);
+    process.kill(disk.server.pid, 'SIGCONT');
+  }
+  await (await disk.connect()).read(0, 1);
+  const served = [...disk.server.stderr.matchAll(/client (\d+) is served by/g)];
+  assert.deepEqual(
+    served.map(([, client]) => Number(client)),
+    [1, 2, 3, 4, 5, 6, 7, 8, 9],
+  );
+});
+
 test('the image stays the one that was opened, and locked between clients', async () => {
   await using disk = await ServedDisk.start({ args: ARGS, content: CONTENT });
   const moved = `${disk.imagePath}.moved`;

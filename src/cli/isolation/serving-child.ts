@@ -51,7 +51,7 @@ export class ServingChild {
       },
     );
     theirs.close();
-    this.#watch = options.reactor.watch(ours.number, { onReadable: () => this.#receive() });
+    this.#watch = options.reactor.watch(ours.number, { onReadable: () => this.#hear() });
     this.#child.once('exit', (code, signal) => this.#end({ code, signal }));
     // It could not be started: as if it had ended at once.
     this.#child.once('error', () => {
@@ -83,17 +83,8 @@ export class ServingChild {
   }
 
   /** The first byte says that it is ready, the next one that it has its client. */
-  #receive(): void {
-    try {
-      const received = receiveMessage(this.#socket.number, new Uint8Array(1));
-      if (received === undefined) return;
-      closeAll(received.fds);
-      if (received.bytes === 0) return;
-    } catch (error) {
-      // It has ended without taking what it was sent.
-      if (error instanceof SystemError) return;
-      throw error;
-    }
+  #hear(): void {
+    if (!this.#receive()) return;
     if (this.#isReady) {
       this.#options.onTaken();
       return;
@@ -102,7 +93,23 @@ export class ServingChild {
     this.#options.onReady();
   }
 
+  /** Whether it has said something. */
+  #receive(): boolean {
+    try {
+      const received = receiveMessage(this.#socket.number, new Uint8Array(1));
+      if (received === undefined) return false;
+      closeAll(received.fds);
+      return received.bytes > 0;
+    } catch (error) {
+      // It has ended without taking what it was sent.
+      if (error instanceof SystemError) return false;
+      throw error;
+    }
+  }
+
   #end(end: ProcessEnd): void {
+    // Its end may be known before what it has said last.
+    if (this.#isReady) this.#hear();
     this.#watch.close();
     this.#socket.close();
     this.#options.onEnd(end);
