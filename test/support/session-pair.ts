@@ -129,6 +129,8 @@ export async function withBackend(use: (pair: Pair, socket: Fd) => Promise<void>
   const device = new NotedDevice();
   const backend = new BackendSession({ reactor, socket: theirs, device, logger });
   try {
+    // Its thread has a descriptor, which tests that count them have to know of.
+    await home.ready;
     await use({ reactor, device, backend, log }, ours);
   } finally {
     ours[Symbol.dispose]();
