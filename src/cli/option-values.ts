@@ -51,7 +51,7 @@ export function byteCount(minimum: number, maximum: number): (text: string) => n
     const bytes = match === null ? -1 : Number(match[1]) * BYTES_OF_UNITS[match[2].toUpperCase()];
     if (bytes >= minimum && bytes <= maximum) return bytes;
     const range = `from ${minimum} to ${maximum}`;
-    throw new InvalidArgumentError(`It must be a number of bytes ${range}, such as 4096 or 64K.`);
+    throw new InvalidArgumentError(`It must be a number of bytes ${range}, such as 65536 or 64K.`);
   };
 }
 

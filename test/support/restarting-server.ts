@@ -17,23 +17,35 @@ import { PATIENCE, ServerProgram } from './server-program.ts';
 /** See the module's comment. */
 export class RestartingServer implements AsyncDisposable {
   readonly #folder: string;
+  readonly #place: readonly string[];
   readonly #args: readonly string[];
   readonly socketPath: string;
   readonly imagePath: string;
   #server: ServerProgram | undefined;
 
-  static async start(sizeBytes: number, args: readonly string[] = []): Promise<RestartingServer> {
-    const server = new RestartingServer(sizeBytes, args);
+  /** @param disk - the option that says what is made of the image. */
+  static async start(
+    sizeBytes: number,
+    args: readonly string[] = [],
+    disk = (imagePath: string): string => `--blk-file=${imagePath}`,
+  ): Promise<RestartingServer> {
+    const server = new RestartingServer(sizeBytes, args, disk);
     await server.start();
     return server;
   }
 
-  private constructor(sizeBytes: number, args: readonly string[]) {
+  private constructor(
+    sizeBytes: number,
+    args: readonly string[],
+    disk: (imagePath: string) => string,
+  ) {
     this.#folder = mkdtempSync(join(tmpdir(), 'restarting-'));
     this.#args = args;
     this.socketPath = join(this.#folder, 'socket');
     this.imagePath = join(this.#folder, 'image');
     writeFileSync(this.imagePath, new Uint8Array(sizeBytes));
+    // Storage that many tests share may be slow.
+    this.#place = [`--socket-path=${this.socketPath}`, disk(this.imagePath), PATIENCE];
   }
 
   /** End it the hard way. */
@@ -44,12 +56,6 @@ export class RestartingServer implements AsyncDisposable {
   /** @param args - in place of those of the first one. */
   async start(args: readonly string[] = this.#args): Promise<void> {
     this.#server = await ServerProgram.ready([...this.#place, ...args]);
-  }
-
-  get #place(): string[] {
-    const place = [`--socket-path=${this.socketPath}`, `--blk-file=${this.imagePath}`];
-    // Storage that many tests share may be slow.
-    return [...place, PATIENCE];
   }
 
   /** Wait until the server that runs has said it. */

@@ -145,15 +145,22 @@ suite('a server that is killed and started again while', () => {
   test('it is copied to: the copy ends well', async (t) => {
     const from = join(imageFolder(t), 'from');
     writeFileSync(from, patternBytes(LONG_BYTES, 3));
-    await using server = await RestartingServer.start(LONG_BYTES);
+    // The copy has come a small part of its way when it is seen.
+    const slow = (image: string): string => `--disk=throttle(file(${image}), bps-total=64M)`;
+    await using server = await RestartingServer.start(LONG_BYTES, [], slow);
     const device = `virtio-blk-vhost-user,path=${server.socketPath},reconnect-ms=5`;
-    // Small pieces, one at a time: the copy has come a small part of its way when it is seen.
-    const pace = ['--iodepth=1', '--blocksize=4096'];
+    const pace = ['--iodepth=1', '--blocksize=65536'];
     const end = copy(`--input-file=${from}`, `--output-blkio=${device}`, '--verify', ...pace);
-    end.catch(() => {});
+    let failure: Error | undefined;
+    end.catch((error: Error) => {
+      failure = error;
+    });
     for (let kill = 0; kill < KILLS; kill++) {
       const at = (LONG_BYTES / 32) * kill;
-      await eventually('it has come so far', () => server.readImage(at, 1)[0] !== 0);
+      await eventually('it has come so far', () => {
+        if (failure !== undefined) throw failure;
+        return server.readImage(at, 1)[0] !== 0;
+      });
       await server.kill();
       assert.equal(server.readImage(LONG_BYTES - 1, 1)[0], 0, 'it is not done yet');
       await server.start();
