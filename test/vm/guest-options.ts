@@ -103,6 +103,13 @@ const KERNEL_ARGUMENTS = [
  */
 const ACCELERATORS: Record<Accelerator, string> = { kvm: 'kvm', tcg: 'tcg,thread=single' };
 
+/**
+ * QEMU 7.2 emulates CMPXCHG16B so that an operand of an earlier instruction is left in the flags,
+ * until another instruction sets them: an interrupt in between returns with those, and Linux, which
+ * allocates memory by it, ends with a double fault. Without CX16 it does not.
+ */
+const PROCESSORS: Record<Accelerator, string> = { kvm: 'max', tcg: 'max,-cx16' };
+
 /** The command line of a guest's kernel. */
 export function kernelCommandLine(task: GuestTask): string {
   return [...KERNEL_ARGUMENTS, ...(task.kernelArguments ?? [])].join(' ');
@@ -119,7 +126,7 @@ export function qemuArguments(
     ['-display', 'none'],
     ['-accel', ACCELERATORS[accelerator]],
     ['-machine', 'q35'],
-    ['-cpu', 'max'],
+    ['-cpu', PROCESSORS[accelerator]],
     ['-smp', String(options.vcpus ?? DEFAULT_VCPUS)],
     ['-m', `${memoryMiB}M`],
     // The back-end maps the guest's memory: it has to be a file and shared.
