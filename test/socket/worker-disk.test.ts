@@ -1,7 +1,6 @@
 /** Disks that are opened and served by a worker of their own. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -27,10 +26,8 @@ function collector(lines: string[]): Logger {
 }
 
 async function start(t: TestContext, parameters = ''): Promise<Started> {
-  const folder = mkdtempSync(join(tmpdir(), 'worker-disk-'));
-  t.after(() => rmSync(folder, { recursive: true }));
   const lines: string[] = [];
-  const socketPath = join(folder, 'socket');
+  const socketPath = join(imageFolder(t), 'socket');
   const worker = `${MODULE},sectors=${SECTORS}${parameters}`;
   const disk = await serve({ socketPath, worker, logger: collector(lines), numQueues: 2 });
   return { disk, socketPath, lines };
@@ -122,8 +119,8 @@ const REFUSALS: readonly (readonly [string, RegExp])[] = [
 ];
 
 for (const [worker, reason] of REFUSALS) {
-  test(`what cannot be opened is refused: ${reason.source}`, async () => {
-    const socketPath = join(tmpdir(), 'never.sock');
+  test(`what cannot be opened is refused: ${reason.source}`, async (t) => {
+    const socketPath = join(imageFolder(t), 'never.sock');
     await assert.rejects(serve({ socketPath, worker }), (error: unknown) => {
       assert.ok(error instanceof StorageError, String(error));
       assert.match(error.message, reason);

@@ -16,11 +16,11 @@ import {
   PENDING,
   type Reactor,
 } from '../../src/sys/index.ts';
-import type { Request } from './disk-session.ts';
+import { fillSlot, type Request } from './disk-session.ts';
 import { within } from './within.ts';
 
 const SLOTS = 32;
-const MEMORY_BYTES = 2 ** 20;
+const MEMORY_BYTES = 4 * 2 ** 20;
 
 /** See the module's comment. */
 export class ChannelSession implements Disposable, DiskRequestHandler {
@@ -58,7 +58,7 @@ export class ChannelSession implements Disposable, DiskRequestHandler {
   run(request: Request): Promise<number> {
     let slot = 0;
     while (this.#waiting.has(slot)) slot += 1;
-    this.#fill(slot, request);
+    fillSlot(this.#requests, slot, request, this.#mapping);
     const result = this.channel.start(slot);
     if (result !== PENDING) {
       this.results.push(result);
@@ -67,23 +67,6 @@ export class ChannelSession implements Disposable, DiskRequestHandler {
     const ended = new Promise<number>((resolve) => this.#waiting.set(slot, resolve));
     this.#reactor.requestTurn();
     return within(ended, JSON.stringify(request));
-  }
-
-  #fill(slot: number, request: Request): void {
-    const requests = this.#requests;
-    const { operation, offset = 0, length = 0, flags = 0, pieces = [] } = request;
-    requests.operation[slot] = operation;
-    requests.flags[slot] = flags;
-    requests.offsetLow[slot] = offset | 0;
-    requests.offsetHigh[slot] = (offset / 2 ** 32) | 0;
-    requests.iovecs.clear(slot);
-    let total = length;
-    for (const { at, bytes } of pieces) {
-      const address = this.#mapping.address + at;
-      requests.iovecs.push(slot, address | 0, (address / 2 ** 32) | 0, bytes);
-      total += bytes;
-    }
-    requests.lengthBytes[slot] = total;
   }
 
   [Symbol.dispose](): void {

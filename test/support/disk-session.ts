@@ -45,6 +45,28 @@ export interface Request {
   readonly pieces?: readonly Piece[];
 }
 
+/** Write down a request for a channel, whose pieces are parts of a mapping. */
+export function fillSlot(
+  requests: DiskRequests,
+  slot: number,
+  request: Request,
+  mapping: Mapping,
+): void {
+  const { operation, offset = 0, length = 0, flags = 0, pieces = [] } = request;
+  requests.operation[slot] = operation;
+  requests.flags[slot] = flags;
+  requests.offsetLow[slot] = offset | 0;
+  requests.offsetHigh[slot] = (offset / 2 ** 32) | 0;
+  requests.iovecs.clear(slot);
+  let total = length;
+  for (const { at, bytes } of pieces) {
+    const address = mapping.address + at;
+    assert.ok(requests.iovecs.push(slot, address | 0, (address / 2 ** 32) | 0, bytes));
+    total += bytes;
+  }
+  requests.lengthBytes[slot] = total;
+}
+
 /** See the module's comment. */
 export class DiskSession implements Disposable, DiskRequestHandler {
   readonly disk: Disk;
@@ -74,7 +96,7 @@ export class DiskSession implements Disposable, DiskRequestHandler {
     assert.ok(requests.length <= SLOTS);
     this.#results.clear();
     requests.forEach((request, slot) => {
-      this.#fill(slot, request);
+      fillSlot(this.#requests, slot, request, this.#mapping);
       const result = this.#channel.start(slot);
       if (result !== PENDING) this.onDiskDone(slot, result);
     });
@@ -117,23 +139,6 @@ export class DiskSession implements Disposable, DiskRequestHandler {
 
   writeZeroes(offset: number, length: number, flags = 0): number {
     return this.run({ operation: DiskOperation.WRITE_ZEROES, offset, length, flags });
-  }
-
-  #fill(slot: number, request: Request): void {
-    const requests = this.#requests;
-    const { operation, offset = 0, length = 0, flags = 0, pieces = [] } = request;
-    requests.operation[slot] = operation;
-    requests.flags[slot] = flags;
-    requests.offsetLow[slot] = offset | 0;
-    requests.offsetHigh[slot] = (offset / 2 ** 32) | 0;
-    requests.iovecs.clear(slot);
-    let total = length;
-    for (const { at, bytes } of pieces) {
-      const address = this.#mapping.address + at;
-      assert.ok(requests.iovecs.push(slot, address | 0, (address / 2 ** 32) | 0, bytes));
-      total += bytes;
-    }
-    requests.lengthBytes[slot] = total;
   }
 
   [Symbol.dispose](): void {

@@ -3,9 +3,8 @@
  */
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { openDescriptors } from '../../fuzz/process-facts.ts';
+import { mappedRanges, openDescriptors } from '../../fuzz/process-facts.ts';
 import { type ProcessEnd, spawnTied, tiedProcessRequirement } from './tied-process.ts';
 
 const PROGRAM = fileURLToPath(new URL('../../src/cli/vhost-user-blk.js', import.meta.url));
@@ -119,7 +118,7 @@ export class ServerProgram implements AsyncDisposable {
 
   /** How many ranges of memory it has mapped. */
   mappedRanges(): number {
-    return readFileSync(`/proc/${this.pid}/maps`, 'utf8').split('\n').length - 1;
+    return mappedRanges(this.pid);
   }
 
   /** Send a signal and wait for the end; SIGKILL follows after 30 s. May be called again. */
